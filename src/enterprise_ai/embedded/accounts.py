@@ -104,7 +104,7 @@ def check_reach(account: Account, folder: Path) -> None:
         if run(account, "/bin/sh", "-c", 'test -x "$1"', "sh", part).returncode:
             raise EmbeddedError(
                 f"The server runs as {account.name!r}, which may not enter {part}. "
-                "Choose a --data-dir (or EMBEDDED_PG_ROOT) that it can reach; nothing was created there."
+                "Choose a --data-dir (or EMBEDDED_PG_ROOT) that it can reach."
             )
 
 

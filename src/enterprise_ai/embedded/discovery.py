@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from enterprise_ai.embedded.accounts import Account
+from enterprise_ai.embedded import locks, paths
+from enterprise_ai.embedded.accounts import Account, server_account
 from enterprise_ai.embedded.errors import EmbeddedError
 from enterprise_ai.embedded.installation import Installation, Unsuitable, inspect
 from enterprise_ai.embedded.overlay import overlay
@@ -50,6 +51,14 @@ def choose(account: Account, layout: Layout, major: int | None) -> Installation:
     raise EmbeddedError(_nothing_found(layout, major, list(refused)))
 
 
+def usable_bindir() -> Path:
+    """Return the programs that a new embedded server would run on, for other scratch servers to use."""
+    layout = Layout(paths.chosen_root(None))
+    paths.make_root(layout)  # a wheel's programs are copied into it
+    with locks.exclusive(layout.start_lock, locks.GATE_WAIT):
+        return choose(server_account(layout.data), layout, None).bindir
+
+
 def candidates() -> Iterator[tuple[str, Path | None]]:
     """Yield (where we looked, the folder of programs found there or None), best first."""
     asked = os.environ.get("EMBEDDED_PG_BINDIR")
@@ -75,7 +84,7 @@ def wheel_bindir() -> Path | None:
 
 def _from_wheel(account: Account, layout: Layout, major: int | None) -> Installation:
     bindir = wheel_bindir()
-    if bindir is None or not (bindir / "postgres").exists():
+    if bindir is None or not os.access(bindir / "postgres", os.X_OK):
         raise Unsuitable("not installed")
     if major is not None and not layout.runtime.exists():
         raise Unsuitable("the data was made by another installation, whose uuid-ossp this one lacks")

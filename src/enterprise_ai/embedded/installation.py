@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,11 @@ class Unsuitable(Exception):
 
 def inspect(account: Account, bindir: Path, major: int | None = None) -> Installation:
     """Return what lies in `bindir`; raise `Unsuitable` when it will not do or is of another major."""
-    missing = [name for name in PROGRAMS if not (bindir / name).is_file()]
+    missing = [name for name in PROGRAMS if not os.access(bindir / name, os.X_OK)]
     if missing:
-        raise Unsuitable(f"{', '.join(missing)} not there" if bindir.is_dir() else "no such folder")
+        raise Unsuitable(
+            f"{', '.join(missing)} not there" if os.access(bindir, os.R_OK) else "no such folder"
+        )
     found = _asked(account, bindir)
     if found.major < OLDEST:
         raise Unsuitable(f"PostgreSQL {found.version}, older than {OLDEST}")

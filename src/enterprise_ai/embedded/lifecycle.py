@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from enterprise_ai.embedded import accounts, cluster, discovery, locks, logfile, paths, process
+from enterprise_ai.embedded import accounts, cluster, discovery, locks, logfile, overlay, paths, process
 from enterprise_ai.embedded.accounts import Account
 from enterprise_ai.embedded.errors import EmbeddedError
 from enterprise_ai.embedded.installation import Installation
@@ -68,6 +68,7 @@ def _start(layout: Layout, account: Account, fast: bool, alive: int) -> None:
             "the folder. Stop it there, or give each container a --data-dir of its own."
         )
     server = discovery.choose(account, layout, cluster.major_of(layout.data))
+    overlay.prune(layout.runtime, keep=server.bindir)
     shutil.rmtree(layout.discarded, ignore_errors=True)  # left by a destroy that was killed
     if not layout.data.exists():
         cluster.create(layout, account, server, fast, (alive,))

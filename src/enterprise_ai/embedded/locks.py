@@ -21,6 +21,7 @@ from pathlib import Path
 from enterprise_ai.embedded.errors import EmbeddedError
 
 PAUSE = 0.02
+GATE_WAIT = 660.0  # for start.lock: a start may have to recover for long; a stuck one is named in the end
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 

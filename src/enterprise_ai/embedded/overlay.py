@@ -22,10 +22,15 @@ def overlay(wheel_bindir: Path, runtime: Path) -> Path:
     tree = runtime / _name(wheel_bindir)
     if not tree.exists():
         paths.own_folder(runtime, 0o755, os.geteuid(), os.getegid())
-        for old in runtime.iterdir():  # unfinished, or of an earlier wheel; no server runs now
-            shutil.rmtree(old)
         _copy(wheel_bindir.parent, tree)
     return tree / "bin"
+
+
+def prune(runtime: Path, keep: Path) -> None:
+    """Remove the copies that are unfinished or of an earlier wheel; the caller knows that no server runs."""
+    for tree in runtime.iterdir() if runtime.exists() else ():
+        if tree not in keep.parents:
+            shutil.rmtree(tree)
 
 
 def _name(wheel_bindir: Path) -> str:
@@ -39,6 +44,7 @@ def _name(wheel_bindir: Path) -> str:
 
 def _copy(source: Path, tree: Path) -> None:
     work = tree.with_suffix(".new")
+    shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(source, work, symlinks=True, copy_function=_copy_readable)
     for folder in [work, *(path for path in work.rglob("*") if path.is_dir() and not path.is_symlink())]:
         folder.chmod(0o755)

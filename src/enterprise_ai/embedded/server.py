@@ -13,8 +13,6 @@ from enterprise_ai.embedded.cluster import DATABASE, SUPERUSER
 from enterprise_ai.embedded.errors import EmbeddedError, ServerInUse
 from enterprise_ai.embedded.paths import Layout
 
-GATE_WAIT = 660.0  # a start may have to recover for long; a stuck one is named, not waited for without end
-
 
 class EmbeddedServer:
     """One private PostgreSQL, shared by every process that names the same root folder."""
@@ -87,6 +85,12 @@ class EmbeddedServer:
         folder = quote(str(self._layout.sockets(self._account.uid)), safe="/")
         return f"postgresql:///{quote(dbname, safe='')}?host={folder}&port=5432&user={SUPERUSER}"
 
+    def environment(self, dbname: str = DATABASE) -> dict[str, str]:
+        """Return our environment with the libpq variables that lead client programs to the database."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        folder = str(self._layout.sockets(self._account.uid))
+        return {**ours, "PGHOST": folder, "PGPORT": "5432", "PGUSER": SUPERUSER, "PGDATABASE": dbname}
+
     def ensure_database(self, name: str = DATABASE) -> bool:
         """Create the database when it is absent, on the running server; return whether it was."""
         return database.ensure(self.url("postgres"), name)
@@ -95,7 +99,7 @@ class EmbeddedServer:
     def _gate(self) -> Iterator[None]:
         """Be the only one who starts, stops or removes the server."""
         paths.make_root(self._layout)
-        with locks.exclusive(self._layout.start_lock, GATE_WAIT):
+        with locks.exclusive(self._layout.start_lock, locks.GATE_WAIT):
             yield
 
     def _bring_up(self) -> bool:
