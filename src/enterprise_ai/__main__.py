@@ -1,0 +1,7 @@
+"""`python -m enterprise_ai` is the same as `enterprise-ai`."""
+
+import sys
+
+from enterprise_ai.cli import main
+
+sys.exit(main())

@@ -1,0 +1,28 @@
+"""The command line: finds the group that a command belongs to and hands the arguments over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from enterprise_ai.migrate.cli import COMMANDS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 done, 1 failed, 2 usage, 3 pending, 4 cannot connect, 5 lock not obtained in time,
+    6 history and files disagree, 7 drift.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # A no-op migration run is over in a moment, so the other groups are not even imported for it.
+    if any(word in COMMANDS for word in arguments[:5]) and not {"server", "partitions", "doctor"} & set(arguments[:1]):
+        from enterprise_ai.migrate.cli import main as migrations_main
+
+        return migrations_main(arguments, prog="enterprise-ai")
+
+    from enterprise_ai.cli.parser import build_parser
+
+    options = build_parser().parse_args(arguments)
+    result: int = options.func(options)
+    return result

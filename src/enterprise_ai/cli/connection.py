@@ -1,0 +1,57 @@
+"""The database that a command works on: the one named, or else the embedded server's."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+
+def add_database_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--database-url`, which every command on a database takes."""
+    parser.add_argument(
+        "--database-url", metavar="URL",
+        help="the database; else DATABASE_URL, else libpq's own variables, else the embedded PostgreSQL",
+    )
+
+
+@contextmanager
+def connected(options: argparse.Namespace) -> Iterator[psycopg.Connection]:
+    """Yield an autocommit connection to the database of the options."""
+    url = options.database_url or os.environ.get("DATABASE_URL")
+    if url is not None or os.environ.get("PGHOST") or os.environ.get("PGSERVICE"):
+        with psycopg.connect(url or "", autocommit=True) as conn:
+            yield conn
+        return
+
+    from enterprise_ai.embedded import EmbeddedServer
+
+    print("No DATABASE_URL: using the embedded PostgreSQL.", file=sys.stderr)
+    with EmbeddedServer().lease() as server, psycopg.connect(server.url(), autocommit=True) as conn:
+        yield conn
+
+
+def reporting(work: Callable[[argparse.Namespace, psycopg.Connection], int]) -> Callable[[argparse.Namespace], int]:
+    """Wrap a command's work: connect, run it, and turn what PostgreSQL refuses into a sentence and an exit code."""
+
+    def run(options: argparse.Namespace) -> int:
+        from enterprise_ai.embedded import EmbeddedError
+        from enterprise_ai.migrate.redact import redacted
+
+        try:
+            with connected(options) as conn:
+                return work(options, conn)
+        except (psycopg.OperationalError, EmbeddedError) as error:
+            print(f"enterprise-ai: cannot connect: {redacted(str(error).strip())}", file=sys.stderr)
+            return 4
+        except psycopg.Error as error:
+            print(f"enterprise-ai: {error.diag.message_primary or error} ({error.sqlstate})", file=sys.stderr)
+            if error.diag.message_hint:
+                print(f"  {error.diag.message_hint}", file=sys.stderr)
+            return 1
+
+    return run

@@ -1,0 +1,1 @@
+"""What keeps an installation in order: partitions made ahead, and a doctor who says what is missing."""
