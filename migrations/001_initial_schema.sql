@@ -1345,3 +1345,1345 @@ create policy login_attempts_of_my_tenant on identity.login_attempts
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on identity.login_attempts to enterprise_ai_auditor;
 
+
+--- authz: resource types and permissions ------------------------------------------
+-- What there is to protect and what can be done to it: catalogues that all tenants share.
+
+create table authz.resource_types (
+    name         text        not null,
+    display_name text        not null,
+    description  text        not null,
+    parent_type  text,
+    created_at   timestamptz not null default now(),
+
+    constraint resource_types_pkey primary key (name),
+    constraint resource_types_parent_type_fkey foreign key (parent_type)
+        references authz.resource_types (name) on delete no action,
+    constraint resource_types_name_is_a_word check (name ~ '^[a-z][a-z0-9_]{0,40}$'),
+    constraint resource_types_are_not_their_own_parent check (parent_type <> name)
+);
+
+create index resource_types_parent_type_idx on authz.resource_types (parent_type);
+
+comment on table authz.resource_types is 'One row for each kind of thing that rights can be given on.';
+comment on column authz.resource_types.parent_type is
+    'The type that resources of this one may lie within, besides their own; null for what lies within nothing else.';
+
+grant select on authz.resource_types to enterprise_ai_app;
+grant select, insert, update, delete on authz.resource_types to enterprise_ai_operator;
+
+create table authz.permissions (
+    id                           integer     not null,
+    resource_type                text        not null,
+    action                       text        not null,
+    name                         text        not null generated always as (resource_type || '.' || action) stored,
+    description                  text        not null,
+    requires_approval            boolean     not null default false,
+    delegable                    boolean     not null default true,
+    minimum_authentication_level smallint    not null default 1,
+    created_at                   timestamptz not null default now(),
+
+    constraint permissions_pkey primary key (id),
+    constraint permissions_resource_type_action_key unique (resource_type, action),
+    constraint permissions_name_key unique (name),
+    constraint permissions_resource_type_fkey foreign key (resource_type)
+        references authz.resource_types (name) on delete no action,
+    constraint permissions_id_is_positive check (id > 0),
+    constraint permissions_action_is_a_word check (action ~ '^[a-z][a-z0-9_]{0,40}$'),
+    constraint permissions_authentication_level_is_known check (minimum_authentication_level between 1 and 3)
+);
+
+comment on table authz.permissions is 'One row for each action on a type of resource: what a role can carry.';
+comment on column authz.permissions.id is
+    'A small number, the same in every installation, so that the rights of a role fit into an array.';
+comment on column authz.permissions.name is
+    'type.action, e.g. conversation.read: what applications ask for and scopes of API keys list.';
+comment on column authz.permissions.requires_approval is
+    'A grant of it to a person or a group counts only once somebody else than the grantor has approved it.';
+comment on column authz.permissions.delegable is 'Whoever has it may pass it on for a time.';
+comment on column authz.permissions.minimum_authentication_level is
+    'The NIST SP 800-63 level at which the user must have signed in to use it.';
+
+grant select on authz.permissions to enterprise_ai_app;
+grant select, insert, update, delete on authz.permissions to enterprise_ai_operator;
+
+--- authz: role templates -----------------------------------------------------------
+-- The roles that every tenant starts with. authz.copy_role_templates() brings a tenant's copies in step.
+
+create table authz.role_templates (
+    name         text        not null,
+    display_name text        not null,
+    description  text        not null,
+    created_at   timestamptz not null default now(),
+    updated_at   timestamptz not null default now(),
+
+    constraint role_templates_pkey primary key (name),
+    constraint role_templates_name_is_a_word check (name ~ '^[a-z][a-z0-9_]{0,62}$')
+);
+
+comment on table authz.role_templates is 'One row for each role that every tenant is given.';
+
+create trigger touch_updated_at before update on authz.role_templates
+    for each row execute function platform.touch_updated_at();
+
+grant select on authz.role_templates to enterprise_ai_app;
+grant select, insert, update, delete on authz.role_templates to enterprise_ai_operator;
+
+create table authz.role_template_permissions (
+    role_name     text    not null,
+    permission_id integer not null,
+    only_own      boolean not null default false,
+    inheritable   boolean not null default true,
+
+    constraint role_template_permissions_pkey primary key (role_name, permission_id),
+    constraint role_template_permissions_role_name_fkey foreign key (role_name)
+        references authz.role_templates (name) on delete cascade,
+    constraint role_template_permissions_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action
+);
+
+create index role_template_permissions_permission_id_idx on authz.role_template_permissions (permission_id);
+
+comment on table authz.role_template_permissions is 'One row for each permission that a role template allows.';
+comment on column authz.role_template_permissions.only_own is 'Only on resources that the user owns.';
+comment on column authz.role_template_permissions.inheritable is
+    'Roles that inherit from this one get it too; false stops it here.';
+
+grant select on authz.role_template_permissions to enterprise_ai_app;
+grant select, insert, update, delete on authz.role_template_permissions to enterprise_ai_operator;
+
+create table authz.role_template_inheritance (
+    role_name   text not null,
+    parent_name text not null,
+
+    constraint role_template_inheritance_pkey primary key (role_name, parent_name),
+    constraint role_template_inheritance_role_name_fkey foreign key (role_name)
+        references authz.role_templates (name) on delete cascade,
+    constraint role_template_inheritance_parent_name_fkey foreign key (parent_name)
+        references authz.role_templates (name) on delete cascade,
+    constraint role_template_inheritance_not_from_itself check (role_name <> parent_name)
+);
+
+create index role_template_inheritance_parent_name_idx on authz.role_template_inheritance (parent_name);
+
+comment on table authz.role_template_inheritance is
+    'One row for each role template that has the permissions of another besides its own.';
+comment on column authz.role_template_inheritance.parent_name is 'The template whose permissions are inherited.';
+
+grant select on authz.role_template_inheritance to enterprise_ai_app;
+grant select, insert, update, delete on authz.role_template_inheritance to enterprise_ai_operator;
+
+--- authz: resources ----------------------------------------------------------------
+-- Applications read the tables of a tenant's rights; they are written by functions that ask whether the
+-- caller may give what is given. Whoever could insert a row here could make it their own.
+
+create table authz.resources (
+    tenant_id     uuid        not null,
+    id            uuid        not null default platform.new_id(),
+    resource_type text        not null,
+    parent_id     uuid,
+    ancestors     uuid[]      not null default '{}',
+    inherits      boolean     not null default true,
+    owner_id      uuid,
+    display_name  text,
+    attributes    jsonb       not null default '{}',
+    created_at    timestamptz not null default now(),
+    updated_at    timestamptz not null default now(),
+
+    constraint resources_pkey primary key (tenant_id, id),
+    constraint resources_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade,
+    constraint resources_resource_type_fkey foreign key (resource_type)
+        references authz.resource_types (name) on delete no action,
+    constraint resources_parent_id_fkey foreign key (tenant_id, parent_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint resources_owner_id_fkey foreign key (tenant_id, owner_id)
+        references identity.users (tenant_id, id) on delete no action,
+    constraint resources_are_not_their_own_parent check (parent_id <> id),
+    constraint resources_ancestors_end_at_the_parent check (
+        parent_id is not distinct from ancestors[cardinality(ancestors)]),
+    constraint resources_lie_at_most_32_deep check (cardinality(ancestors) <= 32),
+    constraint resources_attributes_are_an_object check (jsonb_typeof(attributes) = 'object')
+);
+
+create index resources_parent_id_idx on authz.resources (tenant_id, parent_id);
+-- What somebody owns, of one type, newest last.
+create index resources_owner_id_idx on authz.resources (tenant_id, owner_id, resource_type, id);
+-- All of a type in a tenant, a page at a time; and the foreign key to the catalogue.
+create index resources_resource_type_idx on authz.resources (resource_type, tenant_id, id);
+-- What lies below a resource: a subtree that moves, or that a right is scoped to.
+create index resources_ancestors_idx on authz.resources using gin (ancestors);
+
+comment on table authz.resources is
+    'One row for each thing that rights are given on by itself: a document, a conversation, a cost centre.';
+comment on column authz.resources.id is 'The id that the thing has in its own domain''s table, where it has one.';
+comment on column authz.resources.ancestors is
+    'The resources that this one lies within, from the root to the parent; kept by a trigger.';
+comment on column authz.resources.inherits is
+    'False cuts off what is allowed on the ancestors; what is denied on them still holds.';
+comment on column authz.resources.attributes is
+    'What conditions may ask of the resource, as {"name": value, …}.';
+
+-- >>> sql/authz/resource_tree.sql
+-- A resource knows the way down to it (ancestors, the root first), so that a decision reads one row and
+-- not a chain. It is kept in the transaction that places or moves the resource, which locks all that the
+-- resource will lie below: none of it can be moved meanwhile, and a snapshot from before a move fails (40001).
+
+create or replace function authz._keep_ancestors()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_parent authz.resources;
+    v_way uuid[];
+    v_parent_type text;
+begin
+    new.ancestors := '{}';
+    if new.parent_id is null then
+        return new;
+    end if;
+
+    -- Waiting for a lock may mean that the parent has been moved; then the new way is locked as well.
+    loop
+        select r.* into v_parent
+        from authz.resources as r
+        where r.tenant_id = new.tenant_id and r.id = new.parent_id;
+        if not found then
+            -- The foreign key alone would let a statement insert a child before its parent.
+            raise exception 'There is no resource % for % to lie within', new.parent_id, new.id
+                using errcode = 'foreign_key_violation', constraint = 'resources_parent_id_fkey',
+                      schema = 'authz', table = 'resources', hint = 'Insert parents before what lies within them.';
+        end if;
+        exit when v_way = v_parent.ancestors || v_parent.id;
+        v_way := v_parent.ancestors || v_parent.id;
+        perform from authz.resources as r
+        where r.tenant_id = new.tenant_id and r.id = any (v_way) and r.id <> new.id
+        order by cardinality(r.ancestors)
+        for share;
+    end loop;
+
+    select t.parent_type into v_parent_type
+    from authz.resource_types as t
+    where t.name = new.resource_type;
+    if new.id = any (v_way) then
+        raise exception 'Resource % cannot lie within itself', new.id
+            using errcode = 'ZA003', hint = 'Its new parent ' || v_parent.id || ' is one of its descendants.';
+    elsif v_parent.resource_type <> new.resource_type and v_parent.resource_type is distinct from v_parent_type then
+        raise exception 'A % cannot lie within a %', new.resource_type, v_parent.resource_type
+            using errcode = 'ZA004',
+                  hint = 'A resource lies within one of its own type'
+                         || coalesce(' or of type ' || v_parent_type, '') || '.';
+    end if;
+    new.ancestors := v_way;
+    return new;
+end
+$$;
+
+comment on function authz._keep_ancestors() is
+    'Before-row trigger: ancestors is the way from the root to the parent. Raises ZA003 for a circle, ZA004 for a
+parent of the wrong type.';
+
+revoke all on function authz._keep_ancestors() from public;
+
+
+create or replace function authz._move_descendants()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update authz.resources as r
+    set ancestors = new.ancestors || r.ancestors[array_position(r.ancestors, new.id):]
+    where r.tenant_id = new.tenant_id
+      and r.ancestors @> array[new.id];
+    return null;
+end
+$$;
+
+comment on function authz._move_descendants() is
+    'After-row trigger: what lies below a resource that has moved goes with it.';
+
+revoke all on function authz._move_descendants() from public;
+-- <<<
+
+create trigger _100_keep_ancestors before insert or update of parent_id, resource_type on authz.resources
+    for each row execute function authz._keep_ancestors();
+create trigger _200_touch_updated_at before update on authz.resources
+    for each row execute function platform.touch_updated_at();
+create trigger _300_move_descendants after update of parent_id on authz.resources
+    for each row when (new.ancestors is distinct from old.ancestors)
+    execute function authz._move_descendants();
+
+alter table authz.resources enable row level security;
+alter table authz.resources force row level security;
+create policy resources_of_my_tenant on authz.resources
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.resources to enterprise_ai_app;
+
+--- authz: roles --------------------------------------------------------------------
+
+create table authz.roles (
+    tenant_id     uuid        not null,
+    id            uuid        not null default platform.new_id(),
+    name          text        not null,
+    display_name  text        not null,
+    description   text        not null default '',
+    template_name text,
+    for_everyone  boolean     not null default false,
+    holders_limit integer,
+    created_at    timestamptz not null default now(),
+    updated_at    timestamptz not null default now(),
+
+    constraint roles_pkey primary key (tenant_id, id),
+    constraint roles_name_key unique (tenant_id, name),
+    constraint roles_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade,
+    constraint roles_template_name_fkey foreign key (template_name)
+        references authz.role_templates (name) on delete no action,
+    constraint roles_name_is_a_word check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+    constraint roles_display_name_is_not_blank check (display_name ~ '\S'),
+    constraint roles_holders_limit_is_positive check (holders_limit > 0)
+);
+
+create index roles_template_name_idx on authz.roles (template_name);
+
+comment on table authz.roles is
+    'One row for each role in a tenant: those it has from a template, and those of its own making.';
+comment on column authz.roles.template_name is
+    'The template that the role is a copy of and is kept in step with; null for a role of the tenant''s own making.';
+comment on column authz.roles.for_everyone is 'Every active user of the tenant holds it without being given it.';
+comment on column authz.roles.holders_limit is 'How many users may hold it at a time; null for any number.';
+comment on column authz.roles.updated_at is 'When the role, or what it inherits from, last changed.';
+
+create trigger touch_updated_at before update on authz.roles
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.roles enable row level security;
+alter table authz.roles force row level security;
+create policy roles_of_my_tenant on authz.roles
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.roles to enterprise_ai_app;
+
+create table authz.role_inheritance (
+    tenant_id   uuid        not null,
+    role_id     uuid        not null,
+    parent_id   uuid        not null,
+    valid_from  timestamptz,
+    valid_until timestamptz,
+    created_at  timestamptz not null default now(),
+
+    constraint role_inheritance_pkey primary key (tenant_id, role_id, parent_id),
+    constraint role_inheritance_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint role_inheritance_parent_id_fkey foreign key (tenant_id, parent_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint role_inheritance_not_from_itself check (role_id <> parent_id),
+    constraint role_inheritance_ends_after_it_starts check (valid_until > valid_from)
+);
+
+-- The heirs of a role, who are derived anew when it changes.
+create index role_inheritance_parent_id_idx on authz.role_inheritance (tenant_id, parent_id);
+
+comment on table authz.role_inheritance is
+    'One row for each role that has the permissions of another besides its own.';
+comment on column authz.role_inheritance.parent_id is 'The role whose permissions are inherited.';
+
+-- >>> sql/authz/role_graph.sql
+-- Inheritance between roles has no circles, not even one that two sessions close together. Whoever adds an
+-- edge changes the heir's row and locks the rows of all it will inherit from: of two edges of one circle,
+-- each heir is among the other's ancestors, so the second waits, fails with a deadlock (40P01) or, when its
+-- snapshot is older, with 40001. It never goes through unseen.
+
+create or replace function authz._ancestors_of_role(tenant_id uuid, role_id uuid)
+    returns uuid[]
+    language plpgsql
+    volatile                -- sees what was committed while it waited for a lock
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        with recursive above (id) as (
+            select _ancestors_of_role.role_id
+            union
+            select i.parent_id
+            from above
+            join authz.role_inheritance as i
+                on i.tenant_id = _ancestors_of_role.tenant_id and i.role_id = above.id
+        )
+        select above.id from above order by above.id);
+end
+$$;
+
+comment on function authz._ancestors_of_role(uuid, uuid) is
+    'A role and all that it inherits from, at whatever time: an edge that is not yet or no longer valid counts.';
+
+revoke all on function authz._ancestors_of_role(uuid, uuid) from public;
+
+
+create or replace function authz._refuse_circles()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_locked uuid[] := '{}';
+    v_above uuid[];
+begin
+    update authz.roles as r
+    set updated_at = now()
+    where r.tenant_id = new.tenant_id and r.id = new.role_id;
+
+    -- Waiting for a lock may have brought new ancestors; they are locked in the next round.
+    loop
+        v_above := authz._ancestors_of_role(new.tenant_id, new.parent_id);
+        exit when v_above <@ v_locked;
+        perform from authz.roles as r
+        where r.tenant_id = new.tenant_id and r.id = any (v_above) and r.id <> new.role_id
+        order by r.id
+        for share;
+        v_locked := v_above;
+    end loop;
+
+    if new.role_id = any (v_above) then
+        raise exception 'Role % cannot inherit from role %, which inherits from it', new.role_id, new.parent_id
+            using errcode = 'ZA002', hint = 'Remove the inheritance the other way round first.';
+    end if;
+    return new;
+end
+$$;
+
+comment on function authz._refuse_circles() is
+    'Before-row trigger: no role comes to inherit from itself. Raises ZA002.';
+
+revoke all on function authz._refuse_circles() from public;
+-- <<<
+
+create trigger _100_refuse_circles before insert or update of role_id, parent_id on authz.role_inheritance
+    for each row execute function authz._refuse_circles();
+
+alter table authz.role_inheritance enable row level security;
+alter table authz.role_inheritance force row level security;
+create policy role_inheritance_of_my_tenant on authz.role_inheritance
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.role_inheritance to enterprise_ai_app;
+
+--- authz: what roles carry ---------------------------------------------------------
+-- Six columns say when a grant counts; they mean the same wherever they stand (see "conditions" below).
+
+create table authz.role_permissions (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    role_id                      uuid        not null,
+    permission_id                integer     not null,
+    effect                       text        not null default 'allow',
+    resource_id                  uuid,
+    only_own                     boolean     not null default false,
+    inheritable                  boolean     not null default true,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz,
+    valid_until                  timestamptz,
+    is_conditional               boolean     not null generated always as (
+        num_nonnulls(condition, networks, minimum_authentication_level, windows, valid_from, valid_until) > 0) stored,
+    created_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
+
+    constraint role_permissions_pkey primary key (tenant_id, id),
+    constraint role_permissions_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint role_permissions_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action,
+    constraint role_permissions_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint role_permissions_effect_is_known check (effect in ('allow', 'deny')),
+    constraint role_permissions_condition_is_strict check (condition::text like 'strict %'),
+    constraint role_permissions_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint role_permissions_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint role_permissions_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint role_permissions_end_after_they_start check (valid_until > valid_from)
+);
+
+-- The same thing is said once; with conditions it can be said in several ways, of which any is enough.
+create unique index role_permissions_plain_key on authz.role_permissions
+    (tenant_id, role_id, permission_id, effect, coalesce(resource_id, tenant_id), only_own)
+    where not is_conditional;
+create index role_permissions_role_id_idx on authz.role_permissions (tenant_id, role_id, permission_id);
+-- Which roles carry a permission; and the foreign key to the catalogue.
+create index role_permissions_permission_id_idx on authz.role_permissions (permission_id, tenant_id);
+create index role_permissions_resource_id_idx on authz.role_permissions (tenant_id, resource_id);
+
+comment on table authz.role_permissions is 'One row for each permission that a role allows or denies its holders.';
+comment on column authz.role_permissions.resource_id is
+    'On this resource and what lies below it; null for all resources of the type.';
+comment on column authz.role_permissions.only_own is 'Only on resources that the user owns.';
+comment on column authz.role_permissions.inheritable is
+    'Roles that inherit from this one get it too; false stops it here.';
+
+create trigger touch_updated_at before update on authz.role_permissions
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.role_permissions enable row level security;
+alter table authz.role_permissions force row level security;
+create policy role_permissions_of_my_tenant on authz.role_permissions
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.role_permissions to enterprise_ai_app;
+
+-- >>> sql/authz/copy_role_templates.sql
+create or replace function authz.copy_role_templates()
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    if v_tenant_id is null then
+        raise exception 'Roles are copied into the tenant of the context, and there is no context'
+            using errcode = 'ZA001', hint = 'Open the context of the tenant first.';
+    end if;
+
+    insert into authz.roles as r (tenant_id, name, display_name, description, template_name)
+    select v_tenant_id, t.name, t.display_name, t.description, t.name
+    from authz.role_templates as t
+    on conflict (tenant_id, name) do update
+        set display_name = excluded.display_name,
+            description = excluded.description
+        -- A role that the tenant made under that name stays the tenant's.
+        where r.template_name = excluded.template_name
+          and (r.display_name, r.description) is distinct from (excluded.display_name, excluded.description);
+
+    delete from authz.role_permissions as p
+    using authz.roles as r
+    where r.tenant_id = v_tenant_id and r.template_name is not null
+      and p.tenant_id = v_tenant_id and p.role_id = r.id
+      and not exists (
+          select from authz.role_template_permissions as t
+          where t.role_name = r.template_name
+            and (t.permission_id, t.only_own, t.inheritable) = (p.permission_id, p.only_own, p.inheritable)
+            and p.effect = 'allow' and p.resource_id is null and not p.is_conditional);
+
+    insert into authz.role_permissions (tenant_id, role_id, permission_id, only_own, inheritable)
+    select v_tenant_id, r.id, t.permission_id, t.only_own, t.inheritable
+    from authz.role_template_permissions as t
+    join authz.roles as r on r.tenant_id = v_tenant_id and r.template_name = t.role_name
+    on conflict do nothing;
+
+    delete from authz.role_inheritance as i
+    using authz.roles as heir
+    where heir.tenant_id = v_tenant_id and heir.template_name is not null
+      and i.tenant_id = v_tenant_id and i.role_id = heir.id
+      and not exists (
+          select
+          from authz.role_template_inheritance as t
+          join authz.roles as parent on parent.tenant_id = v_tenant_id and parent.template_name = t.parent_name
+          where t.role_name = heir.template_name
+            and parent.id = i.parent_id and i.valid_from is null and i.valid_until is null);
+
+    insert into authz.role_inheritance (tenant_id, role_id, parent_id)
+    select v_tenant_id, heir.id, parent.id
+    from authz.role_template_inheritance as t
+    join authz.roles as heir on heir.tenant_id = v_tenant_id and heir.template_name = t.role_name
+    join authz.roles as parent on parent.tenant_id = v_tenant_id and parent.template_name = t.parent_name
+    on conflict do nothing;
+end
+$$;
+
+comment on function authz.copy_role_templates() is
+    'Bring the roles that the tenant of the context has from templates in step with them: what is missing is
+added, what the templates do not say is taken away. Roles of the tenant''s own making and who holds which
+role stay as they are. Raises ZA001 without a context.';
+
+revoke all on function authz.copy_role_templates() from public;
+-- <<<
+
+--- authz: who holds which role -----------------------------------------------------
+-- An assignment is a fact, not a flag: revoking deletes the row, and the audit log keeps what it said.
+
+create table authz.user_roles (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    user_id                      uuid        not null,
+    role_id                      uuid        not null,
+    resource_id                  uuid,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz,
+    valid_until                  timestamptz,
+    is_conditional               boolean     not null generated always as (
+        num_nonnulls(condition, networks, minimum_authentication_level, windows, valid_from, valid_until) > 0) stored,
+    source                       text        not null default 'manual',
+    source_id                    uuid,
+    approved_by                  uuid,
+    approved_at                  timestamptz,
+    granted_by                   uuid,
+    granted_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
+
+    constraint user_roles_pkey primary key (tenant_id, id),
+    constraint user_roles_user_id_fkey foreign key (tenant_id, user_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint user_roles_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint user_roles_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint user_roles_source_is_known check (source in ('manual', 'sso', 'scim', 'rule')),
+    constraint user_roles_automatic_ones_name_their_source check (
+        (source = 'manual') = (source_id is null)),
+    constraint user_roles_approvals_are_whole check ((approved_by is null) = (approved_at is null)),
+    constraint user_roles_are_approved_by_another check (approved_by <> granted_by),
+    constraint user_roles_condition_is_strict check (condition::text like 'strict %'),
+    constraint user_roles_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint user_roles_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint user_roles_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint user_roles_end_after_they_start check (valid_until > valid_from)
+);
+
+create unique index user_roles_plain_key on authz.user_roles
+    (tenant_id, user_id, role_id, coalesce(resource_id, tenant_id), source, coalesce(source_id, tenant_id))
+    where not is_conditional;
+-- What somebody holds: asked at every decision.
+create index user_roles_user_id_idx on authz.user_roles (tenant_id, user_id, role_id);
+-- Who holds a role, a page at a time.
+create index user_roles_role_id_idx on authz.user_roles (tenant_id, role_id, user_id);
+create index user_roles_resource_id_idx on authz.user_roles (tenant_id, resource_id);
+-- What single sign-on, provisioning or a rule gave, to withdraw when its reason goes.
+create index user_roles_source_id_idx on authz.user_roles (tenant_id, source_id) where source_id is not null;
+-- What has ended, to sweep, or is about to, to remind of.
+create index user_roles_valid_until_idx on authz.user_roles (tenant_id, valid_until) where valid_until is not null;
+
+comment on table authz.user_roles is 'One row for each role that a user has been given.';
+comment on column authz.user_roles.resource_id is
+    'Only on this resource and what lies below it; null for the whole tenant.';
+comment on column authz.user_roles.source_id is
+    'The single sign-on or provisioning provider, or the rule, that gave the role and will take it back.';
+comment on column authz.user_roles.granted_by is
+    'The user who gave the role, without a foreign key: the fact outlives the account.';
+comment on column authz.user_roles.approved_by is
+    'Who agreed to it, where the role carries a permission that requires approval.';
+
+create trigger touch_updated_at before update on authz.user_roles
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.user_roles enable row level security;
+alter table authz.user_roles force row level security;
+create policy user_roles_of_my_tenant on authz.user_roles
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.user_roles to enterprise_ai_app;
+
+create table authz.group_roles (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    group_id                     uuid        not null,
+    role_id                      uuid        not null,
+    resource_id                  uuid,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz,
+    valid_until                  timestamptz,
+    is_conditional               boolean     not null generated always as (
+        num_nonnulls(condition, networks, minimum_authentication_level, windows, valid_from, valid_until) > 0) stored,
+    approved_by                  uuid,
+    approved_at                  timestamptz,
+    granted_by                   uuid,
+    granted_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
+
+    constraint group_roles_pkey primary key (tenant_id, id),
+    constraint group_roles_group_id_fkey foreign key (tenant_id, group_id)
+        references identity.groups (tenant_id, id) on delete cascade,
+    constraint group_roles_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint group_roles_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint group_roles_approvals_are_whole check ((approved_by is null) = (approved_at is null)),
+    constraint group_roles_are_approved_by_another check (approved_by <> granted_by),
+    constraint group_roles_condition_is_strict check (condition::text like 'strict %'),
+    constraint group_roles_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint group_roles_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint group_roles_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint group_roles_end_after_they_start check (valid_until > valid_from)
+);
+
+create unique index group_roles_plain_key on authz.group_roles
+    (tenant_id, group_id, role_id, coalesce(resource_id, tenant_id))
+    where not is_conditional;
+-- What the groups of somebody hold: asked at every decision.
+create index group_roles_group_id_idx on authz.group_roles (tenant_id, group_id, role_id);
+create index group_roles_role_id_idx on authz.group_roles (tenant_id, role_id, group_id);
+create index group_roles_resource_id_idx on authz.group_roles (tenant_id, resource_id);
+
+comment on table authz.group_roles is
+    'One row for each role that a group has been given, for all its members and those of the groups within it.';
+comment on column authz.group_roles.resource_id is
+    'Only on this resource and what lies below it; null for the whole tenant.';
+comment on column authz.group_roles.granted_by is
+    'The user who gave the role, without a foreign key: the fact outlives the account.';
+comment on column authz.group_roles.approved_by is
+    'Who agreed to it, where the role carries a permission that requires approval.';
+
+create trigger touch_updated_at before update on authz.group_roles
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.group_roles enable row level security;
+alter table authz.group_roles force row level security;
+create policy group_roles_of_my_tenant on authz.group_roles
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.group_roles to enterprise_ai_app;
+
+--- authz: direct grants ------------------------------------------------------------
+-- Beside the roles: somebody is given, or denied, one thing. Sharing a document is a row here.
+
+create table authz.user_permissions (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    user_id                      uuid        not null,
+    permission_id                integer     not null,
+    effect                       text        not null default 'allow',
+    resource_id                  uuid,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz,
+    valid_until                  timestamptz,
+    is_conditional               boolean     not null generated always as (
+        num_nonnulls(condition, networks, minimum_authentication_level, windows, valid_from, valid_until) > 0) stored,
+    approved_by                  uuid,
+    approved_at                  timestamptz,
+    granted_by                   uuid,
+    granted_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
+
+    constraint user_permissions_pkey primary key (tenant_id, id),
+    constraint user_permissions_user_id_fkey foreign key (tenant_id, user_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint user_permissions_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action,
+    constraint user_permissions_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint user_permissions_effect_is_known check (effect in ('allow', 'deny')),
+    constraint user_permissions_approvals_are_whole check ((approved_by is null) = (approved_at is null)),
+    constraint user_permissions_are_approved_by_another check (approved_by <> granted_by),
+    constraint user_permissions_condition_is_strict check (condition::text like 'strict %'),
+    constraint user_permissions_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint user_permissions_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint user_permissions_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint user_permissions_end_after_they_start check (valid_until > valid_from)
+);
+
+create unique index user_permissions_plain_key on authz.user_permissions
+    (tenant_id, user_id, permission_id, effect, coalesce(resource_id, tenant_id))
+    where not is_conditional;
+create index user_permissions_user_id_idx on authz.user_permissions (tenant_id, user_id, permission_id);
+-- Who has a permission; and the foreign key to the catalogue.
+create index user_permissions_permission_id_idx on authz.user_permissions (permission_id, tenant_id);
+-- With whom a resource is shared.
+create index user_permissions_resource_id_idx on authz.user_permissions (tenant_id, resource_id);
+
+comment on table authz.user_permissions is
+    'One row for each permission allowed or denied to a user directly.';
+comment on column authz.user_permissions.resource_id is
+    'On this resource and what lies below it; null for all resources of the type.';
+comment on column authz.user_permissions.granted_by is
+    'The user who said so, without a foreign key: the fact outlives the account.';
+comment on column authz.user_permissions.approved_by is
+    'Who agreed to it, where the permission requires approval.';
+
+create trigger touch_updated_at before update on authz.user_permissions
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.user_permissions enable row level security;
+alter table authz.user_permissions force row level security;
+create policy user_permissions_of_my_tenant on authz.user_permissions
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.user_permissions to enterprise_ai_app;
+
+create table authz.group_permissions (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    group_id                     uuid        not null,
+    permission_id                integer     not null,
+    effect                       text        not null default 'allow',
+    resource_id                  uuid,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz,
+    valid_until                  timestamptz,
+    is_conditional               boolean     not null generated always as (
+        num_nonnulls(condition, networks, minimum_authentication_level, windows, valid_from, valid_until) > 0) stored,
+    approved_by                  uuid,
+    approved_at                  timestamptz,
+    granted_by                   uuid,
+    granted_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
+
+    constraint group_permissions_pkey primary key (tenant_id, id),
+    constraint group_permissions_group_id_fkey foreign key (tenant_id, group_id)
+        references identity.groups (tenant_id, id) on delete cascade,
+    constraint group_permissions_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action,
+    constraint group_permissions_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint group_permissions_effect_is_known check (effect in ('allow', 'deny')),
+    constraint group_permissions_approvals_are_whole check ((approved_by is null) = (approved_at is null)),
+    constraint group_permissions_are_approved_by_another check (approved_by <> granted_by),
+    constraint group_permissions_condition_is_strict check (condition::text like 'strict %'),
+    constraint group_permissions_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint group_permissions_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint group_permissions_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint group_permissions_end_after_they_start check (valid_until > valid_from)
+);
+
+create unique index group_permissions_plain_key on authz.group_permissions
+    (tenant_id, group_id, permission_id, effect, coalesce(resource_id, tenant_id))
+    where not is_conditional;
+create index group_permissions_group_id_idx on authz.group_permissions (tenant_id, group_id, permission_id);
+-- Who has a permission; and the foreign key to the catalogue.
+create index group_permissions_permission_id_idx on authz.group_permissions (permission_id, tenant_id);
+-- With whom a resource is shared.
+create index group_permissions_resource_id_idx on authz.group_permissions (tenant_id, resource_id);
+
+comment on table authz.group_permissions is
+    'One row for each permission allowed or denied to a group directly, that is to each of its members.';
+comment on column authz.group_permissions.resource_id is
+    'On this resource and what lies below it; null for all resources of the type.';
+comment on column authz.group_permissions.granted_by is
+    'The user who said so, without a foreign key: the fact outlives the account.';
+comment on column authz.group_permissions.approved_by is
+    'Who agreed to it, where the permission requires approval.';
+
+create trigger touch_updated_at before update on authz.group_permissions
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.group_permissions enable row level security;
+alter table authz.group_permissions force row level security;
+create policy group_permissions_of_my_tenant on authz.group_permissions
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.group_permissions to enterprise_ai_app;
+
+--- authz: delegation and acting on behalf -------------------------------------------
+-- A delegate gains what the delegator has now; an actor on behalf of a user acts with that user's rights.
+
+create table authz.delegations (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    delegator_id                 uuid        not null,
+    delegate_id                  uuid        not null,
+    parent_id                    uuid,
+    depth                        smallint    not null default 1,
+    role_id                      uuid,
+    permission_id                integer,
+    resource_id                  uuid,
+    may_redelegate               boolean     not null default false,
+    reason                       text,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz not null default now(),
+    valid_until                  timestamptz not null,
+    created_at                   timestamptz not null default now(),
+
+    constraint delegations_pkey primary key (tenant_id, id),
+    constraint delegations_delegator_id_fkey foreign key (tenant_id, delegator_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint delegations_delegate_id_fkey foreign key (tenant_id, delegate_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint delegations_parent_id_fkey foreign key (tenant_id, parent_id)
+        references authz.delegations (tenant_id, id) on delete cascade,
+    constraint delegations_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint delegations_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action,
+    constraint delegations_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint delegations_are_to_somebody_else check (delegate_id <> delegator_id),
+    constraint delegations_pass_on_a_role_or_a_permission check (num_nonnulls(role_id, permission_id) = 1),
+    constraint delegations_depth_counts_the_links check (
+        depth between 1 and 8 and (depth = 1) = (parent_id is null)),
+    constraint delegations_are_not_their_own_parent check (parent_id <> id),
+    constraint delegations_condition_is_strict check (condition::text like 'strict %'),
+    constraint delegations_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint delegations_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint delegations_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint delegations_end_after_they_start check (valid_until > valid_from)
+);
+
+-- What has been passed on to somebody: asked at every decision.
+create index delegations_delegate_id_idx on authz.delegations (tenant_id, delegate_id, permission_id);
+create index delegations_delegator_id_idx on authz.delegations (tenant_id, delegator_id);
+create index delegations_parent_id_idx on authz.delegations (tenant_id, parent_id);
+create index delegations_role_id_idx on authz.delegations (tenant_id, role_id);
+create index delegations_permission_id_idx on authz.delegations (permission_id, tenant_id);
+create index delegations_resource_id_idx on authz.delegations (tenant_id, resource_id);
+
+comment on table authz.delegations is
+    'One row for each role or permission that a user has passed on for a time; revoking it deletes what was
+passed on further too.';
+comment on column authz.delegations.parent_id is 'The delegation by which the delegator has it; null when by their own rights.';
+comment on column authz.delegations.depth is 'Which link of the chain this is, from 1.';
+comment on column authz.delegations.resource_id is
+    'Only on this resource and what lies below it; null wherever the delegator has it.';
+comment on column authz.delegations.may_redelegate is 'The delegate may pass it on in turn.';
+
+alter table authz.delegations enable row level security;
+alter table authz.delegations force row level security;
+create policy delegations_of_my_tenant on authz.delegations
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.delegations to enterprise_ai_app;
+
+create table authz.proxy_grants (
+    tenant_id                    uuid        not null,
+    id                           uuid        not null default platform.new_id(),
+    user_id                      uuid        not null,
+    actor_id                     uuid        not null,
+    permission_id                integer,
+    all_permissions              boolean     not null default false,
+    resource_id                  uuid,
+    reason                       text,
+    condition                    jsonpath,
+    networks                     cidr[],
+    minimum_authentication_level smallint,
+    windows                      jsonb,
+    valid_from                   timestamptz,
+    valid_until                  timestamptz,
+    granted_by                   uuid,
+    granted_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
+
+    constraint proxy_grants_pkey primary key (tenant_id, id),
+    constraint proxy_grants_user_id_fkey foreign key (tenant_id, user_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint proxy_grants_actor_id_fkey foreign key (tenant_id, actor_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint proxy_grants_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action,
+    constraint proxy_grants_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint proxy_grants_are_to_somebody_else check (actor_id <> user_id),
+    constraint proxy_grants_name_a_permission_or_all check (all_permissions = (permission_id is null)),
+    constraint proxy_grants_condition_is_strict check (condition::text like 'strict %'),
+    constraint proxy_grants_networks_are_listed check (
+        cardinality(networks) > 0 and array_position(networks, null) is null),
+    constraint proxy_grants_authentication_level_is_known check (
+        minimum_authentication_level between 1 and 3),
+    constraint proxy_grants_windows_are_a_list check (jsonb_typeof(windows) = 'array' and windows <> '[]'),
+    constraint proxy_grants_end_after_they_start check (valid_until > valid_from)
+);
+
+-- For whom somebody may act: asked whenever the actor is not the user.
+create index proxy_grants_actor_id_idx on authz.proxy_grants (tenant_id, actor_id, user_id);
+create index proxy_grants_user_id_idx on authz.proxy_grants (tenant_id, user_id);
+create index proxy_grants_permission_id_idx on authz.proxy_grants (permission_id, tenant_id);
+create index proxy_grants_resource_id_idx on authz.proxy_grants (tenant_id, resource_id);
+
+comment on table authz.proxy_grants is
+    'One row for each thing that somebody may do on behalf of another, with that user''s rights.';
+comment on column authz.proxy_grants.user_id is 'On whose behalf.';
+comment on column authz.proxy_grants.actor_id is 'Who may act.';
+comment on column authz.proxy_grants.all_permissions is 'Whatever the user may do; said aloud, never by leaving the permission out.';
+comment on column authz.proxy_grants.resource_id is
+    'Only on this resource and what lies below it; null wherever the user may.';
+comment on column authz.proxy_grants.granted_by is
+    'The user who said so, without a foreign key: the fact outlives the account.';
+
+create trigger touch_updated_at before update on authz.proxy_grants
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.proxy_grants enable row level security;
+alter table authz.proxy_grants force row level security;
+create policy proxy_grants_of_my_tenant on authz.proxy_grants
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.proxy_grants to enterprise_ai_app;
+
+--- authz: conditions ---------------------------------------------------------------
+
+do $do$
+declare
+    v_table text;
+begin
+    foreach v_table in array array['role_permissions', 'user_roles', 'group_roles', 'user_permissions',
+                                   'group_permissions', 'delegations', 'proxy_grants'] loop
+        execute format($sql$
+            comment on column authz.%1$I.condition is
+                'A predicate in SQL/JSON path, strict, over {"subject": {…}, "resource": {…}, "env": {…}}; what it cannot decide is denied.';
+            comment on column authz.%1$I.networks is
+                'The request comes from one of these networks; null from anywhere.';
+            comment on column authz.%1$I.minimum_authentication_level is
+                'The user signed in at this NIST SP 800-63 level or above; null at any.';
+            comment on column authz.%1$I.windows is
+                'Recurring times by the clock of their zone, as [{"days": [1 to 7, Monday is 1], "from": "09:00", "until": "17:00", "time_zone": "Europe/Paris", "except": ["2026-12-25"]}, …], half-open; until before from means overnight.';
+            comment on column authz.%1$I.valid_from is 'The first moment at which it counts; null since ever.';
+            comment on column authz.%1$I.valid_until is 'The first moment at which it no longer counts; null without end.';
+        $sql$, v_table);
+    end loop;
+end
+$do$;
+
+--- authz: separation of duties -------------------------------------------------------
+
+create table authz.access_policies (
+    tenant_id    uuid        not null,
+    id           uuid        not null default platform.new_id(),
+    name         text        not null,
+    description  text        not null default '',
+    kind         text        not null,
+    maximum_held smallint    not null default 1,
+    enforcement  text        not null default 'refuse',
+    is_enabled   boolean     not null default true,
+    created_at   timestamptz not null default now(),
+    updated_at   timestamptz not null default now(),
+
+    constraint access_policies_pkey primary key (tenant_id, id),
+    constraint access_policies_name_key unique (tenant_id, name),
+    constraint access_policies_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
+    constraint access_policies_name_is_not_blank check (name ~ '\S'),
+    constraint access_policies_kind_is_known check (kind in ('static', 'dynamic')),
+    constraint access_policies_maximum_held_is_positive check (maximum_held > 0),
+    constraint access_policies_enforcement_is_known check (enforcement in ('refuse', 'report'))
+);
+
+comment on table authz.access_policies is
+    'One row for each rule that keeps duties apart: of some roles and permissions nobody may have too many.';
+comment on column authz.access_policies.kind is
+    'static: nobody may be given more than maximum_held of them; dynamic: nobody may use more in one session.';
+comment on column authz.access_policies.enforcement is 'refuse what breaks the rule, or only report it.';
+
+create trigger touch_updated_at before update on authz.access_policies
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.access_policies enable row level security;
+alter table authz.access_policies force row level security;
+create policy access_policies_of_my_tenant on authz.access_policies
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.access_policies to enterprise_ai_app;
+
+create table authz.access_policy_roles (
+    tenant_id uuid not null,
+    policy_id uuid not null,
+    role_id   uuid not null,
+
+    constraint access_policy_roles_pkey primary key (tenant_id, policy_id, role_id),
+    constraint access_policy_roles_policy_id_fkey foreign key (tenant_id, policy_id)
+        references authz.access_policies (tenant_id, id) on delete cascade,
+    constraint access_policy_roles_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade
+);
+
+-- The rules that giving a role has to obey.
+create index access_policy_roles_role_id_idx on authz.access_policy_roles (tenant_id, role_id);
+
+comment on table authz.access_policy_roles is 'One row for each role that a separation of duties counts.';
+
+alter table authz.access_policy_roles enable row level security;
+alter table authz.access_policy_roles force row level security;
+create policy access_policy_roles_of_my_tenant on authz.access_policy_roles
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.access_policy_roles to enterprise_ai_app;
+
+create table authz.access_policy_permissions (
+    tenant_id     uuid    not null,
+    policy_id     uuid    not null,
+    permission_id integer not null,
+
+    constraint access_policy_permissions_pkey primary key (tenant_id, policy_id, permission_id),
+    constraint access_policy_permissions_policy_id_fkey foreign key (tenant_id, policy_id)
+        references authz.access_policies (tenant_id, id) on delete cascade,
+    constraint access_policy_permissions_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action
+);
+
+-- The rules that giving a permission has to obey; and the foreign key to the catalogue.
+create index access_policy_permissions_permission_id_idx
+    on authz.access_policy_permissions (permission_id, tenant_id);
+
+comment on table authz.access_policy_permissions is 'One row for each permission that a separation of duties counts.';
+
+alter table authz.access_policy_permissions enable row level security;
+alter table authz.access_policy_permissions force row level security;
+create policy access_policy_permissions_of_my_tenant on authz.access_policy_permissions
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.access_policy_permissions to enterprise_ai_app;
+
+--- authz: access reviews -----------------------------------------------------------
+
+create table authz.access_reviews (
+    tenant_id   uuid        not null,
+    id          uuid        not null default platform.new_id(),
+    name        text        not null,
+    scope       jsonb       not null default '{}',
+    status      text        not null default 'draft',
+    opened_at   timestamptz,
+    due_at      timestamptz not null,
+    closed_at   timestamptz,
+    auto_revoke boolean     not null default false,
+    created_by  uuid,
+    created_at  timestamptz not null default now(),
+    updated_at  timestamptz not null default now(),
+
+    constraint access_reviews_pkey primary key (tenant_id, id),
+    constraint access_reviews_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
+    constraint access_reviews_name_is_not_blank check (name ~ '\S'),
+    constraint access_reviews_scope_is_an_object check (jsonb_typeof(scope) = 'object'),
+    constraint access_reviews_status_is_known check (status in ('draft', 'open', 'closed', 'cancelled')),
+    constraint access_reviews_drafts_are_not_open check (status <> 'draft' or opened_at is null),
+    constraint access_reviews_open_ones_say_since_when check (
+        status not in ('open', 'closed') or opened_at is not null),
+    constraint access_reviews_closed_ones_say_when check (
+        (closed_at is not null) = (status in ('closed', 'cancelled'))),
+    constraint access_reviews_are_due_after_they_open check (due_at > opened_at)
+);
+
+-- The campaigns that are running, the most urgent first.
+create index access_reviews_due_at_idx on authz.access_reviews (tenant_id, due_at) where status = 'open';
+
+comment on table authz.access_reviews is
+    'One row for each campaign in which reviewers confirm or withdraw what people have been given.';
+comment on column authz.access_reviews.scope is
+    'What is reviewed, as {"kinds": [assignment kinds], "role_ids": […], "group_ids": […], "user_ids": […]}; an absent key means all.';
+comment on column authz.access_reviews.auto_revoke is 'What nobody has confirmed when the review is due is withdrawn.';
+comment on column authz.access_reviews.created_by is
+    'The user who planned it, without a foreign key: the fact outlives the account.';
+
+create trigger touch_updated_at before update on authz.access_reviews
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.access_reviews enable row level security;
+alter table authz.access_reviews force row level security;
+create policy access_reviews_of_my_tenant on authz.access_reviews
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.access_reviews to enterprise_ai_app;
+
+create table authz.access_review_items (
+    tenant_id       uuid        not null,
+    id              uuid        not null default platform.new_id(),
+    review_id       uuid        not null,
+    assignment_kind text        not null,
+    assignment_id   uuid        not null,
+    subject_id      uuid        not null,
+    assignment      jsonb       not null,
+    reviewer_id     uuid        not null,
+    decision        text,
+    decided_by      uuid,
+    decided_at      timestamptz,
+    comment         text,
+    revoked_at      timestamptz,
+
+    constraint access_review_items_pkey primary key (tenant_id, id),
+    constraint access_review_items_assignment_key unique (tenant_id, review_id, assignment_kind, assignment_id),
+    constraint access_review_items_review_id_fkey foreign key (tenant_id, review_id)
+        references authz.access_reviews (tenant_id, id) on delete cascade,
+    constraint access_review_items_reviewer_id_fkey foreign key (tenant_id, reviewer_id)
+        references identity.users (tenant_id, id) on delete no action,
+    constraint access_review_items_assignment_kind_is_known check (
+        assignment_kind in ('user_role', 'group_role', 'user_permission', 'group_permission', 'delegation',
+                            'proxy_grant')),
+    constraint access_review_items_assignment_is_an_object check (jsonb_typeof(assignment) = 'object'),
+    constraint access_review_items_nobody_reviews_themselves check (reviewer_id <> subject_id and decided_by <> subject_id),
+    constraint access_review_items_decision_is_known check (decision in ('keep', 'revoke')),
+    constraint access_review_items_decisions_are_dated check (
+        (decision is null) = (decided_at is null) and (decided_by is null or decision is not null)),
+    constraint access_review_items_only_revoked_ones_are_revoked check (
+        revoked_at is null or decision is not distinct from 'revoke')
+);
+
+-- What waits for a reviewer.
+create index access_review_items_reviewer_id_idx on authz.access_review_items (tenant_id, reviewer_id, decided_at);
+
+comment on table authz.access_review_items is 'One row for each assignment to decide on in an access review.';
+comment on column authz.access_review_items.assignment_id is
+    'The row of the table that assignment_kind names, without a foreign key: the decision outlives what it revokes.';
+comment on column authz.access_review_items.subject_id is 'The user or group that the assignment is to.';
+comment on column authz.access_review_items.assignment is 'The assignment as it was when the review opened, a column a key.';
+comment on column authz.access_review_items.decided_by is
+    'The user who decided, without a foreign key; null when the due date did.';
+comment on column authz.access_review_items.revoked_at is 'When the assignment was withdrawn.';
+
+alter table authz.access_review_items enable row level security;
+alter table authz.access_review_items force row level security;
+create policy access_review_items_of_my_tenant on authz.access_review_items
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.access_review_items to enterprise_ai_app;
+
+--- authz: break-glass access -------------------------------------------------------
+-- In an emergency somebody takes a role they have not been given: with a reason, for hours, under review.
+
+create table authz.break_glass_events (
+    tenant_id      uuid        not null,
+    id             uuid        not null default platform.new_id(),
+    user_id        uuid        not null,
+    role_id        uuid        not null,
+    resource_id    uuid,
+    reason         text        not null,
+    started_at     timestamptz not null default now(),
+    expires_at     timestamptz not null,
+    ended_at       timestamptz,
+    use_count      bigint      not null default 0,
+    review_outcome text,
+    review_comment text,
+    reviewed_by    uuid,
+    reviewed_at    timestamptz,
+
+    constraint break_glass_events_pkey primary key (tenant_id, id),
+    constraint break_glass_events_user_id_fkey foreign key (tenant_id, user_id)
+        references identity.users (tenant_id, id) on delete no action,
+    constraint break_glass_events_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete no action,
+    constraint break_glass_events_give_a_reason check (length(btrim(reason)) >= 10),
+    constraint break_glass_events_last_at_most_a_day check (
+        expires_at > started_at and expires_at <= started_at + interval '24 hours'),
+    constraint break_glass_events_end_after_they_start check (ended_at between started_at and expires_at),
+    constraint break_glass_events_use_count_is_not_negative check (use_count >= 0),
+    constraint break_glass_events_review_outcome_is_known check (review_outcome in ('justified', 'unjustified')),
+    constraint break_glass_events_reviews_are_whole check (
+        num_nonnulls(review_outcome, reviewed_by, reviewed_at) in (0, 3)),
+    constraint break_glass_events_are_reviewed_by_another check (reviewed_by <> user_id)
+);
+
+-- The emergencies of somebody: asked at every decision, and few.
+create index break_glass_events_user_id_idx on authz.break_glass_events (tenant_id, user_id, expires_at);
+create index break_glass_events_role_id_idx on authz.break_glass_events (tenant_id, role_id);
+-- What nobody has reviewed yet, the oldest first.
+create index break_glass_events_unreviewed_idx on authz.break_glass_events (tenant_id, started_at)
+    where reviewed_at is null;
+
+comment on table authz.break_glass_events is
+    'One row for each time somebody took a role in an emergency. It stays: it is what the review looks at.';
+comment on column authz.break_glass_events.resource_id is
+    'Only on this resource and what lies below it, without a foreign key: the record outlives it; null for the
+whole tenant.';
+comment on column authz.break_glass_events.ended_at is 'When it was ended before it expired; null when it was not.';
+comment on column authz.break_glass_events.use_count is 'How many decisions were allowed by it alone.';
+comment on column authz.break_glass_events.reviewed_by is
+    'The user who reviewed it, without a foreign key: the fact outlives the account.';
+
+alter table authz.break_glass_events enable row level security;
+alter table authz.break_glass_events force row level security;
+create policy break_glass_events_of_my_tenant on authz.break_glass_events
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.break_glass_events to enterprise_ai_app;
+
+-- rollback:
+--   -- The group roles and the extensions stay: other databases and other schemas may use them.
+--   drop table authz.break_glass_events;
+--   drop table authz.access_review_items;
+--   drop table authz.access_reviews;
+--   drop table authz.access_policy_permissions;
+--   drop table authz.access_policy_roles;
+--   drop table authz.access_policies;
+--   drop table authz.proxy_grants;
+--   drop table authz.delegations;
+--   drop table authz.group_permissions;
+--   drop table authz.user_permissions;
+--   drop table authz.group_roles;
+--   drop table authz.user_roles;
+--   drop table authz.role_permissions;
+--   drop table authz.role_inheritance;
+--   drop table authz.roles;
+--   drop table authz.resources;
+--   drop table authz.role_template_inheritance;
+--   drop table authz.role_template_permissions;
+--   drop table authz.role_templates;
+--   drop table authz.permissions;
+--   drop table authz.resource_types;
+--   drop function authz.copy_role_templates();
+--   drop function authz._refuse_circles();
+--   drop function authz._ancestors_of_role(uuid, uuid);
+--   drop function authz._move_descendants();
+--   drop function authz._keep_ancestors();
+--   drop table identity.login_attempts;
+--   drop table identity.one_time_tokens;
+--   drop table identity.mfa_recovery_codes;
+--   drop table identity.mfa_factors;
+--   drop table identity.api_keys;
+--   drop table identity.refresh_tokens;
+--   drop table identity.user_sessions;
+--   drop table identity.user_passwords;
+--   drop table identity.group_members;
+--   drop table identity.groups;
+--   drop table identity.user_profiles;
+--   drop function platform.open_context(uuid, uuid, uuid, uuid, text, inet, text, smallint);
+--   drop table identity.users;
+--   drop table platform.tenant_settings;
+--   drop table platform.configuration_settings;
+--   drop table identity.tenants;
+--   drop table identity.tenant_directory;
+--   drop table platform.services;
+--   drop function platform.maintain_partitions(integer);
+--   drop function platform.ensure_partitions(regclass, date, date);
+--   drop function platform.partitions(regclass);
+--   drop function platform.setting(text, text, text);
+--   drop function platform._check_tenant_setting();
+--   drop function platform.value_fits(jsonb, text, numeric, numeric, jsonb);
+--   drop function platform.service_health();
+--   drop function platform.report_health(text, text, jsonb);
+--   drop function platform.current_actor_id();
+--   drop function platform.current_user_id();
+--   drop function platform.current_tenant_id();
+--   drop function platform.context();
+--   drop function platform._seal_context(jsonb);
+--   drop function platform._context_mac(text, text);
+--   drop table platform.context_keys;
+--   drop function platform.touch_updated_at();
+--   drop function platform.domains();
+--   drop function platform.new_id();
+--   drop function platform.random_bytes(integer);
+--   drop function platform.hmac_sha256(bytea, bytea);
+--   drop schema llm_parts, analytics_parts, audit_parts;
+--   drop schema audit, security, analytics, llm, authz, identity, platform;
+--   do $do$
+--   begin
+--       if (select pg_catalog.pg_has_role(d.datdba, 'usage')
+--           from pg_catalog.pg_database as d where d.datname = current_database()) then
+--           execute format('alter database %I reset search_path', current_database());
+--       else
+--           execute format('alter role %I in database %I reset search_path', current_user, current_database());
+--       end if;
+--   end
+--   $do$;
