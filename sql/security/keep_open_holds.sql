@@ -8,7 +8,7 @@ as $$
 begin
     if old.released_at is null then
         raise exception 'Legal hold % ("%") is in force; nothing was deleted', old.id, old.matter
-            using errcode = 'ZS001', hint = 'Release the hold first: set released_at, released_by_id and release_reason.';
+            using errcode = 'ZS001', hint = 'Release the hold first: set released_at, released_by and release_reason.';
     end if;
     return old;
 end
