@@ -1266,19 +1266,19 @@ grant update (acknowledged_at, acknowledged_by) on analytics.monitor_events to e
 -- model calls and exports read them instead of knowing the levels by name.
 
 create table security.data_classifications (
-    name                    text        not null,
-    rank                    smallint    not null,
-    display_name            text        not null,
-    description             text        not null,
-    requires_encryption     boolean     not null,
-    is_masked               boolean     not null,
-    is_access_logged        boolean     not null,
-    audit_image             text        not null,
-    allows_external_models  boolean     not null,
-    allows_export           boolean     not null,
-    minimum_assurance_level smallint    not null,
-    created_at              timestamptz not null default now(),
-    updated_at              timestamptz not null default now(),
+    name                         text        not null,
+    rank                         smallint    not null,
+    display_name                 text        not null,
+    description                  text        not null,
+    requires_encryption          boolean     not null,
+    is_masked                    boolean     not null,
+    is_access_logged             boolean     not null,
+    audit_image                  text        not null,
+    allows_external_models       boolean     not null,
+    allows_export                boolean     not null,
+    minimum_authentication_level smallint    constraint data_classifications_level_not_null not null,
+    created_at                   timestamptz not null default now(),
+    updated_at                   timestamptz not null default now(),
 
     constraint data_classifications_pkey primary key (name),
     constraint data_classifications_rank_key unique (rank),
@@ -1286,7 +1286,7 @@ create table security.data_classifications (
     constraint data_classifications_rank_is_positive check (rank > 0),
     constraint data_classifications_audit_image_is_known check (
         audit_image in ('plain', 'protected', 'omitted')),
-    constraint data_classifications_level_is_known check (minimum_assurance_level between 1 and 3)
+    constraint data_classifications_level_is_known check (minimum_authentication_level between 1 and 3)
 );
 
 comment on table security.data_classifications is
@@ -1303,7 +1303,7 @@ does not break the ledger; or omitted.';
 comment on column security.data_classifications.allows_external_models is
     'Values may be sent to a model that somebody else runs.';
 comment on column security.data_classifications.allows_export is 'Values may leave in reports and extracts.';
-comment on column security.data_classifications.minimum_assurance_level is
+comment on column security.data_classifications.minimum_authentication_level is
     'NIST SP 800-63 authenticator assurance level, 1 to 3, that a session needs to see values unmasked.';
 
 create trigger touch_updated_at before update on security.data_classifications
@@ -1399,7 +1399,7 @@ create table security.pii_detectors (
     constraint pii_detectors_pattern_is_valid check (('' ~ pattern) is not null),
     constraint pii_detectors_pattern_needs_some_text check ('' !~ pattern),
     constraint pii_detectors_validator_is_known check (
-        validator in ('luhn', 'iban', 'us_ssn', 'ip_address', 'calendar_date', 'uk_nhs', 'aba_routing')),
+        validator in ('luhn', 'iban', 'nhs_number', 'ip_address')),
     constraint pii_detectors_confidence_is_a_probability check (confidence > 0 and confidence <= 1),
     constraint pii_detectors_show_an_example check (cardinality(examples) > 0)
 );
