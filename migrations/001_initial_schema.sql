@@ -1399,7 +1399,7 @@ comment on column authz.permissions.id is
 comment on column authz.permissions.name is
     'type.action, e.g. conversation.read: what applications ask for and scopes of API keys list.';
 comment on column authz.permissions.requires_approval is
-    'A grant of it to a person or a group counts only once somebody else than the grantor has approved it.';
+    'What one user grants of it counts only once another has approved it; what no user granted needs no approval.';
 comment on column authz.permissions.delegable is 'Whoever has it may pass it on for a time.';
 comment on column authz.permissions.minimum_authentication_level is
     'The NIST SP 800-63 level at which the user must have signed in to use it.';
@@ -2610,7 +2610,7 @@ create policy break_glass_events_of_my_tenant on authz.break_glass_events
 grant select on authz.break_glass_events to enterprise_ai_app;
 
 -- rollback:
---   -- The group roles and the extensions stay: other databases and other schemas may use them.
+--   -- The group roles and the extensions stay, since others may use them; public stays closed to the public.
 --   drop table authz.break_glass_events;
 --   drop table authz.access_review_items;
 --   drop table authz.access_reviews;
