@@ -73,7 +73,8 @@ comment on table identity.sso_providers is
 comment on column identity.sso_providers.name is
     'The provider''s name in addresses, such as the one it sends people back to.';
 comment on column identity.sso_providers.issuer is
-    'How the provider names itself: the OpenID Connect issuer, the SAML entity id, for plain OAuth 2.0 its base address.';
+    'How the provider names itself: the OpenID Connect issuer, the SAML entity id, for plain OAuth 2.0 its
+base address.';
 comment on column identity.sso_providers.client_id is
     'How the provider names us: the OAuth client id, or our SAML entity id.';
 comment on column identity.sso_providers.client_secret is
@@ -82,17 +83,21 @@ comment on column identity.sso_providers.signing_key is
     'The private key that signs our client assertions or SAML requests, encrypted.';
 comment on column identity.sso_providers.scopes is 'What is asked for when somebody signs in.';
 comment on column identity.sso_providers.authorization_endpoint is
-    'With token_endpoint and userinfo_endpoint: set for OAuth 2.0; for OpenID Connect only to override what discovery says.';
+    'With token_endpoint and userinfo_endpoint: set for OAuth 2.0; for OpenID Connect only to override what
+discovery says.';
 comment on column identity.sso_providers.signing_certificates is
     'The certificates (PEM) one of which signs SAML assertions; two while the provider changes its key.';
 comment on column identity.sso_providers.claim_names is
-    'Where to find what in a token or assertion, as {"email": "claim", "email_verified": …, "display_name": …, "groups": …}.';
+    'Where to find what in a token or assertion, as {"email": "claim", "email_verified": …, "display_name":
+…, "groups": …}.';
 comment on column identity.sso_providers.authentication_level is
     'The NIST SP 800-63 authenticator assurance level, 1 to 3, of a sign-in through this provider.';
 comment on column identity.sso_providers.linking_domain is
-    'Providers with the same one may share an account; null when this one keeps to itself, as every enterprise provider does.';
+    'Providers with the same one may share an account; null when this one keeps to itself, as every
+enterprise provider does.';
 comment on column identity.sso_providers.links_verified_email is
-    'A sign-in with a verified address joins an existing account of its linking domain; an unverified one never does.';
+    'A sign-in with a verified address joins an existing account of its linking domain; an unverified one
+never does.';
 comment on column identity.sso_providers.creates_users is
     'A first sign-in makes the user (just-in-time provisioning).';
 comment on column identity.sso_providers.default_role_id is
@@ -183,7 +188,8 @@ comment on column identity.user_sso_accounts.email is
 comment on column identity.user_sso_accounts.email_verified is
     'Whether the provider said that it has verified the address.';
 comment on column identity.user_sso_accounts.claims is
-    'What the provider said at the last sign-in, as {"claim": value, …}: a mapped claim that is gone takes its role along.';
+    'What the provider said at the last sign-in, as {"claim": value, …}: a mapped claim that is gone takes
+its role along.';
 
 alter table identity.user_sso_accounts enable row level security;
 alter table identity.user_sso_accounts force row level security;
@@ -331,12 +337,14 @@ create table llm.llm_models (
 );
 
 comment on table llm.llm_models is
-    'One row for each model of a provider. A dated name that has its own price or limits is a model of its own.';
+    'One row for each model of a provider. A dated name that has its own price or limits is a model of its
+own.';
 comment on column llm.llm_models.name is
     'What the provider calls it: gen_ai.request.model and gen_ai.response.model.';
 comment on column llm.llm_models.operations is 'What it can be asked for: values of gen_ai.operation.name.';
 comment on column llm.llm_models.capabilities is
-    'json_mode: any valid JSON; json_schema: JSON that obeys a given schema; parallel_tools: several tool calls in one turn.';
+    'json_mode: any valid JSON; json_schema: JSON that obeys a given schema; parallel_tools: several tool
+calls in one turn.';
 comment on column llm.llm_models.context_window_tokens is
     'The most tokens that input and output may have together.';
 comment on column llm.llm_models.max_output_tokens is
@@ -437,12 +445,14 @@ comment on column llm.llm_model_prices.service_tier is
 comment on column llm.llm_model_prices.processing_mode is
     'online, or batch for what the provider works off later at its leisure.';
 comment on column llm.llm_model_prices.minimum_input_tokens is
-    'The price is for requests with at least so many input tokens; the highest minimum that a request reaches counts.';
+    'The price is for requests with at least so many input tokens; the highest minimum that a request reaches
+counts.';
 comment on column llm.llm_model_prices.sku_id is
     'Names what is priced, whatever the price: the SKU id of cost records.';
 comment on column llm.llm_model_prices.unit_price is 'What unit_quantity of the meter costs.';
 comment on column llm.llm_model_prices.valid_until is
-    'The first moment it no longer holds; null while no end is known; the same as valid_from when it was withdrawn before it held.';
+    'The first moment it no longer holds; null while no end is known; the same as valid_from when it was
+withdrawn before it held.';
 
 create trigger _100_refuse_change
     before update of id, provider_name, model_name, meter, service_tier, processing_mode, minimum_input_tokens,
@@ -473,7 +483,8 @@ create table llm.tenant_model_prices (
 
     constraint tenant_model_prices_pkey primary key (tenant_id, id),
     constraint tenant_model_prices_do_not_overlap unique (
-        tenant_id, provider_name, model_name, meter, service_tier, processing_mode, minimum_input_tokens, valid_from),
+        tenant_id, provider_name, model_name, meter, service_tier, processing_mode, minimum_input_tokens,
+        valid_from),
     constraint tenant_model_prices_tenant_id_fkey foreign key (tenant_id)
         references identity.tenants (id) on delete cascade,
     constraint tenant_model_prices_model_name_fkey foreign key (provider_name, model_name)
@@ -647,7 +658,8 @@ create table llm.document_processing_jobs (
     constraint document_processing_jobs_attempts_are_counted check (
         attempts between 0 and max_attempts and max_attempts > 0),
     constraint document_processing_jobs_running_are_leased check (
-        num_nonnulls(lease_owner, lease_expires_at, heartbeat_at) = case when status = 'running' then 3 else 0 end),
+        num_nonnulls(lease_owner, lease_expires_at, heartbeat_at)
+            = case when status = 'running' then 3 else 0 end),
     constraint document_processing_jobs_fencing_is_not_negative check (fencing_token >= 0),
     constraint document_processing_jobs_dead_say_why check (status <> 'dead' or last_error is not null),
     constraint document_processing_jobs_finished_say_when check (
@@ -671,7 +683,8 @@ create index document_processing_jobs_dead_idx
     on llm.document_processing_jobs (tenant_id, finished_at desc) where status = 'dead';
 
 comment on table llm.document_processing_jobs is
-    'One row for each piece of work on a document: queued, leased by a worker, done, or dead after too many attempts.';
+    'One row for each piece of work on a document: queued, leased by a worker, done, or dead after too many
+attempts.';
 comment on column llm.document_processing_jobs.kind is
     'What to do, e.g. extract_text, chunk, classify, detect_pii.';
 comment on column llm.document_processing_jobs.parameters is
@@ -684,7 +697,8 @@ comment on column llm.document_processing_jobs.attempts is
 comment on column llm.document_processing_jobs.lease_owner is
     'The worker that has it until lease_expires_at, unless it sends a heartbeat.';
 comment on column llm.document_processing_jobs.fencing_token is
-    'One more with each lease; a worker writes only with the token of its lease, so one that comes late writes nothing.';
+    'One more with each lease; a worker writes only with the token of its lease, so one that comes late
+writes nothing.';
 comment on column llm.document_processing_jobs.last_error is 'Why the last failed attempt failed.';
 
 -- >>> sql/llm/check_job_transition.sql
@@ -810,7 +824,8 @@ create policy conversations_of_my_tenant on llm.conversations
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on llm.conversations to enterprise_ai_app;
 grant insert (tenant_id, id, user_id, title) on llm.conversations to enterprise_ai_app;
-grant update (title, active_leaf_id, last_message_at, archived_at, deleted_at) on llm.conversations to enterprise_ai_app;
+grant update (title, active_leaf_id, last_message_at, archived_at, deleted_at)
+    on llm.conversations to enterprise_ai_app;
 
 create table llm.messages (
     tenant_id       uuid        not null,
@@ -912,7 +927,8 @@ comment on column llm.message_contents.kind is
     'The part types of the OpenTelemetry GenAI conventions, and document for an attached one.';
 comment on column llm.message_contents.content is 'The words of a text or reasoning part.';
 comment on column llm.message_contents.details is
-    'Of a tool_call {"id", "name", "arguments"}, of a tool_call_response {"id", "response"}, of a uri {"uri", "media_type"}.';
+    'Of a tool_call {"id", "name", "arguments"}, of a tool_call_response {"id", "response"}, of a uri {"uri",
+"media_type"}.';
 comment on column llm.message_contents.expires_at is
     'When the part goes; null when nothing but a deletion ends it.';
 
@@ -960,7 +976,8 @@ create policy message_feedback_of_my_tenant on llm.message_feedback
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select, delete on llm.message_feedback to enterprise_ai_app;
-grant insert (tenant_id, id, message_id, user_id, rating, reasons, comment) on llm.message_feedback to enterprise_ai_app;
+grant insert (tenant_id, id, message_id, user_id, rating, reasons, comment)
+    on llm.message_feedback to enterprise_ai_app;
 grant update (rating, reasons, comment) on llm.message_feedback to enterprise_ai_app;
 
 --- llm: prompts ------------------------------------------------------------------
@@ -1005,7 +1022,7 @@ create table llm.prompt_template_versions (
     template_id      uuid        not null,
     version          integer     not null,
     messages         jsonb       not null,
-    variables_schema jsonb       not null default '{"type": "object", "properties": {}, "additionalProperties": false}',
+    variables_schema jsonb       not null default '{"type": "object", "additionalProperties": false}',
     response_schema  jsonb,
     model_parameters jsonb       not null default '{}',
     change_note      text        not null default '',
@@ -1045,7 +1062,8 @@ create policy prompt_template_versions_of_my_tenant on llm.prompt_template_versi
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on llm.prompt_template_versions to enterprise_ai_app;
-grant insert (tenant_id, template_id, version, messages, variables_schema, response_schema, model_parameters, change_note)
+grant insert (tenant_id, template_id, version, messages, variables_schema, response_schema, model_parameters,
+              change_note)
     on llm.prompt_template_versions to enterprise_ai_app;
 
 create table llm.prompt_labels (
@@ -1166,7 +1184,8 @@ create index llm_usage_logs_conversation_id_idx on llm.llm_usage_logs (tenant_id
 create index llm_usage_logs_unpriced_idx on llm.llm_usage_logs (tenant_id, occurred_at) where cost is null;
 
 comment on table llm.llm_usage_logs is
-    'One row for each operation of a model that was used. It outlives what it mentions, so it has no foreign keys.';
+    'One row for each operation of a model that was used. It outlives what it mentions, so it has no foreign
+keys.';
 comment on column llm.llm_usage_logs.occurred_at is
     'When the operation began; it is priced and charged by this moment.';
 comment on column llm.llm_usage_logs.id is
@@ -1183,7 +1202,8 @@ comment on column llm.llm_usage_logs.input_tokens is
 comment on column llm.llm_usage_logs.output_tokens is
     'All tokens of the output: reasoning, image and audio tokens are among them.';
 comment on column llm.llm_usage_logs.cost is
-    'What it cost by the prices of that moment; null while none of its prices is known.';
+    'What it cost by the prices of that moment; null while a price that it needs
+is not known.';
 comment on column llm.llm_usage_logs.price_ids is
     'The prices that were applied, of llm.llm_model_prices or llm.tenant_model_prices.';
 comment on column llm.llm_usage_logs.tags is
