@@ -44,8 +44,8 @@ select t.display_name, t.description, p.name,
            case when p.minimum_authentication_level > 1 then 'second factor' end,
            case when p.requires_approval then 'approval' end,
            case when not p.delegable then 'not delegable' end), '') || '**)', ''),
-       array(select e.mark from authz.role_templates as r
-             left join effective as e on e.permission_id = p.id and e.role_name = r.name order by r.name collate "C")
+       array(select (select e.mark from effective as e where (e.permission_id, e.role_name) = (p.id, r.name))
+             from authz.role_templates as r order by r.name collate "C")
 from authz.permissions as p join authz.resource_types as t on t.name = p.resource_type order by p.id
 """
 
@@ -64,7 +64,7 @@ def page(conn: psycopg.Connection) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    urls = [argument for argument in arguments if argument != "--check"] or [os.environ.get("DATABASE_URL", "")]
+    urls = [word for word in arguments if word != "--check"] or [os.environ.get("DATABASE_URL", "")]
     if not urls[0]:
         sys.exit("Which database? Give its URL as an argument or in DATABASE_URL.")
     with psycopg.connect(urls[0]) as conn:
