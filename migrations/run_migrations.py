@@ -1,0 +1,17 @@
+#!/usr/bin/env python3
+"""Run the migrations of this directory: `./run_migrations.py migrate`, `status`, `rollback FILE`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCES = os.path.join(os.path.dirname(HERE), "src")
+if os.path.isdir(SOURCES):
+    sys.path.insert(0, SOURCES)
+
+from enterprise_ai.migrate.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(prog="run_migrations.py", migrations=HERE))

@@ -1,0 +1,69 @@
+"""What usually helps against an error of the server, by its SQLSTATE."""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
+
+_QUOTED = re.compile('["«»„“”]([^"«»„“”]+)["«»„“”]')
+
+_BY_STATE = {
+    "22012": "",
+    "25001": "This command cannot run in a transaction: move it to a file that begins with  -- migrate: no-transaction",
+    "25006": "The server is read-only (a standby, or default_transaction_read_only is on): connect to the primary.",
+    "2D000": "A migration runs in one transaction: take COMMIT and ROLLBACK out of the block or procedure.",
+    "40P01": "Another session locked the same objects in another order. Run again, when it is less busy if need be.",
+    "53100": "The server's disk is full. Free space or grow the disk, then run again.",
+    "53200": "The server ran out of memory or of lock slots (max_locks_per_transaction).",
+    "55P03": "Another session holds a lock on that object. Run again, or allow more time with --lock-timeout SECONDS.",
+    "55P04": "A new enum value can be used only after it is committed: move its use to the next file.",
+    "57014": "Allow more time with --statement-timeout SECONDS, or  -- migrate: statement-timeout=…  in the file.",
+    "57P01": "The server was shut down or the session was ended by an administrator. Run again.",
+    "42P07": "It exists already. Was it made by hand, or was this migration's record removed by `rollback`?",
+    "42710": "It exists already. Was it made by hand, or was this migration's record removed by `rollback`?",
+}
+
+_PACKAGES = {
+    "uuid-ossp": "postgresql-contrib",
+    "pgcrypto": "postgresql-contrib",
+    "vector": "postgresql-NN-pgvector",
+    "pg_partman": "postgresql-NN-partman",
+    "citus": "postgresql-NN-citus",
+}
+
+
+def advice_for(fields: dict[str, str]) -> str:
+    """Return a line that says what to do, or nothing when we know no better than the message."""
+    state, message = fields.get("sqlstate", ""), fields.get("message", "")
+    quoted = _QUOTED.search(message)
+    name = quoted.group(1) if quoted else ""
+    if state == "42501":
+        return _permission(message, name)
+    if state in ("58P01", "0A000") and "extension" in message:
+        name = re.sub(r"^.*/([^/]+)\.control$", r"\1", name)
+        return _extension(name)
+    return _BY_STATE.get(state, "")
+
+
+def _extension(name: str) -> str:
+    package = _PACKAGES.get(name)
+    where = f"the package {package} holds it" if package else "install its package"
+    return f'The extension "{name}" is not on the server: {where}. Then, as superuser:  CREATE EXTENSION IF NOT EXISTS "{name}";'
+
+
+def _permission(message: str, name: str) -> str:
+    if "extension" in message:
+        return f'Ask a superuser to run, in this database:  CREATE EXTENSION IF NOT EXISTS "{name}";'
+    words = message.split()
+    if name or len(words) > 4:
+        name = name or words[-1]
+        if "database" in message:
+            return (
+                f'As owner of the database or superuser:  GRANT CREATE ON DATABASE "{name}" TO <this user>;'
+            )
+        if "schema" in message:
+            return f'As owner of the schema or superuser:  GRANT CREATE, USAGE ON SCHEMA "{name}" TO <this user>;'
+    return "Let the owner of the object run the migrations, or grant this user what the message names."

@@ -1,0 +1,204 @@
+"""Which commands and options there are, and how a command line is read."""
+
+from __future__ import annotations
+
+from .errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Union
+
+    Value = Union[str, float, int, bool, None]
+
+#: The commands that this package answers; a larger command line hands them over untouched.
+COMMANDS = ("migrate", "status", "rollback")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+#: option: (what its value is called, or "" for a switch; how to read it; help)
+_COMMON: dict[str, tuple[str, Callable[[str], Value], str]] = {
+    "--database-url": (
+        "URL",
+        str,
+        "the database; else DATABASE_URL, else PG* variables, else the embedded server",
+    ),
+    "--migrations": ("DIR", str, "the directory of files NNN_description.sql"),
+    "--wait": ("SECONDS", _seconds, "how long to wait for a server that starts, and for another runner"),
+    "--json": ("", str, "one JSON document on stdout, everything else on stderr"),
+    "--debug": ("", str, "show the Python traceback of an error"),
+}
+_OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
+    "migrate": {
+        "--target": ("FILE", str, "the last file to run"),
+        "--dry-run": ("", str, "check the pending files and list them; run nothing"),
+        "--allow-out-of-order": ("", str, "run a new file although a later one ran already"),
+        "--lock-timeout": ("SECONDS", _seconds, "how long a statement may wait for a lock (2; 0: for ever)"),
+        "--lock-attempts": ("N", _count, "how often a file is tried when it meets locks (10)"),
+        "--statement-timeout": ("SECONDS", _seconds, "how long a statement may run (0: for ever)"),
+    },
+    "status": {"--check": ("", str, "exit 3 when something is pending")},
+    "rollback": {"--reason": ("TEXT", str, "why, kept with the removed records")},
+}
+_POSITIONALS = {"migrate": (), "status": (), "rollback": ("FILE",)}
+_ABOUT = {
+    "migrate": "run the pending files, each in one transaction with its record",
+    "status": "show which files are applied and which are pending; writes nothing",
+    "rollback": "remove the records of FILE and of everything after it; runs no SQL",
+}
+
+
+class Arguments:
+    """A command and its options; one that was not given is None."""
+
+    def __init__(self) -> None:
+        self.command = ""
+        self.help = False
+        self.file = ""
+        self._values: dict[str, Value] = {}
+
+    def get(self, option: str) -> Value:
+        """Return the value of an option."""
+        return self._values.get(option)
+
+    def text(self, option: str) -> str | None:
+        """Return the value of an option that takes text."""
+        value = self._values.get(option)
+        return value if isinstance(value, str) else None
+
+    def number(self, option: str) -> float | None:
+        """Return the value of an option that takes a number."""
+        value = self._values.get(option)
+        return value if isinstance(value, (int, float)) else None
+
+    def is_set(self, option: str) -> bool:
+        """Tell whether a switch was given."""
+        return self._values.get(option) is True
+
+    def put(self, option: str, value: Value) -> None:
+        """Note an option."""
+        self._values[option] = value
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Read a command line; options stand before or after the command; raise `UsageError`."""
+    found = Arguments()
+    given: list[tuple[str, str | None]] = []
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-h", "--help"):
+            found.help = True
+        elif word == "--":
+            words += rest
+            break
+        elif word.startswith("--"):
+            name, equals, value = word.partition("=")
+            if equals:
+                given.append((name, value))
+            elif _takes_value(name):
+                if not rest:
+                    raise UsageError(f"{name} needs a value", advice=_HELP)
+                given.append((name, rest.pop(0)))
+            else:
+                given.append((name, None))
+        else:
+            words.append(word)
+    _command(found, words)
+    for name, value in given:
+        _option(found, name, value)
+    return found
+
+
+_HELP = "--help shows the commands and their options."
+
+
+def _takes_value(name: str) -> bool:
+    return any(name in options and options[name][0] for options in (_COMMON, *_OPTIONS.values()))
+
+
+def _command(found: Arguments, words: list[str]) -> None:
+    if not words:
+        if not found.help:
+            raise UsageError("no command was given: {}".format(", ".join(COMMANDS)), advice=_HELP)
+        return
+    found.command = words[0]
+    if found.command not in COMMANDS:
+        raise UsageError(f"unknown command {words[0]}", advice=_near(words[0], list(COMMANDS)))
+    wanted = _POSITIONALS[found.command]
+    if len(words) - 1 < len(wanted) and not found.help:
+        raise UsageError("{} needs {}".format(found.command, " ".join(wanted)), advice=_HELP)
+    if len(words) - 1 > len(wanted):
+        raise UsageError(f"{found.command} does not take {words[len(wanted) + 1]}", advice=_HELP)
+    if len(words) > 1:
+        found.file = words[1]
+
+
+def _option(found: Arguments, name: str, value: str | None) -> None:
+    options = dict(_COMMON)
+    options.update(_OPTIONS.get(found.command, {}))
+    if name not in options:
+        # The value is not repeated: it may be a URL behind a misspelt option.
+        raise UsageError(
+            "{} is not an option of {}".format(name, found.command or "this program"),
+            advice=_near(name, list(options)),
+        )
+    label, read, _ = options[name]
+    if not label:
+        if value is not None:
+            raise UsageError(f"{name} takes no value", advice=_HELP)
+        found.put(name, True)
+        return
+    try:
+        found.put(name, read(value or ""))
+    except ValueError:
+        raise UsageError(f"{name} needs {label}, not {value!r}", advice=_HELP) from None
+
+
+def _near(word: str, words: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, words, n=1)
+    return f"Did you mean {near[0]}?" if near else _HELP
+
+
+def help_text(program: str, command: str) -> str:
+    """Describe one command, or all of them."""
+    if not command:
+        lines = [f"usage: {program} COMMAND [options]", ""]
+        lines += [f"  {name:<10}{_ABOUT[name]}" for name in COMMANDS]
+        lines += ["", "Options of every command, before or after it:"]
+        lines += _option_lines(_COMMON)
+        lines += ["", f"{program} COMMAND --help shows the options of one command.", "", _EXIT_CODES]
+        return "\n".join(lines)
+    usage = " ".join(("usage:", program, command, *_POSITIONALS[command], "[options]"))
+    lines = [usage, "", _ABOUT[command].capitalize() + ".", ""]
+    lines += _option_lines(_OPTIONS[command])
+    lines += _option_lines(_COMMON)
+    return "\n".join([*lines, "", _EXIT_CODES])
+
+
+def _option_lines(options: dict[str, tuple[str, Callable[[str], Value], str]]) -> list[str]:
+    return [
+        "  {:<28}{}".format(" ".join((name, label)).rstrip(), about)
+        for name, (label, _, about) in options.items()
+    ]
+
+
+_EXIT_CODES = (
+    "Exit codes: 0 done, 1 a migration failed, 2 usage, 3 pending (--check), 4 cannot connect,\n"
+    "5 another runner held the lock, 6 history and files disagree, 7 drift, 128+n stopped by signal n."
+)

@@ -1,0 +1,262 @@
+"""The command line of the engine: parse, call, print; every front door leads here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .arguments import COMMANDS, help_text, parse
+from .errors import DISAGREES, DONE, FAILED, PENDING, MigrateError, UsageError
+from .migrator import Migrator
+from .report import Printer, duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, ContextManager
+
+    from .arguments import Arguments
+    from .interrupts import Interrupts
+    from .results import StatusResult
+
+__all__ = ["COMMANDS", "main"]
+
+#: Variables that name a server to libpq; when one is set, the embedded server is not meant.
+_NAMES_A_SERVER = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPORT", "PGDATABASE")
+
+
+def main(argv: list[str] | None = None, prog: str | None = None, migrations: str | None = None) -> int:
+    """Run one command and return its exit code; `migrations` is the directory when the command names none."""
+    argv = sys.argv[1:] if argv is None else argv
+    program = prog or os.path.basename(sys.argv[0])
+    json = "--json" in argv
+    printer = Printer(sys.stderr if json else sys.stdout, sys.stderr)
+    try:
+        arguments = parse(argv)
+        if arguments.help:
+            print(help_text(program, arguments.command))
+            return DONE
+        with _stops_at_once():
+            return _Command(arguments, printer, migrations).run()
+    except MigrateError as error:
+        printer.failure(error)
+        if json:
+            _print_json(_failure(error, argv, printer))
+        if "--debug" in argv:
+            raise
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+class _Command:
+    """One command with its options."""
+
+    def __init__(self, arguments: Arguments, printer: Printer, migrations: str | None) -> None:
+        self.arguments = arguments
+        self.printer = printer
+        self.folder = arguments.text("--migrations") or migrations or default_migrations()
+        self.json = arguments.is_set("--json")
+
+    def run(self) -> int:
+        """Run it against the database that is meant, and return the exit code."""
+        url = self.arguments.text("--database-url") or os.environ.get("DATABASE_URL")
+        command: Callable[[str | None], int] = getattr(self, "_" + self.arguments.command)
+        if url or any(os.environ.get(name) for name in _NAMES_A_SERVER):
+            return command(url)
+        with _embedded(self.printer.say) as embedded:
+            return command(embedded)
+
+    def _migrator(self, url: str | None, interrupts: Interrupts | None = None) -> Migrator:
+        arguments = self.arguments
+        lock_timeout = arguments.number("--lock-timeout")
+        return Migrator(
+            url,
+            migrations=self.folder,
+            wait=arguments.number("--wait"),
+            lock_timeout=2.0 if lock_timeout is None else lock_timeout,
+            statement_timeout=arguments.number("--statement-timeout"),
+            lock_attempts=int(arguments.number("--lock-attempts") or 10),
+            say=self.printer.say,
+            listener=self.printer,
+            interrupts=interrupts,
+        )
+
+    def _migrate(self, url: str | None) -> int:
+        from .interrupts import Interrupts
+
+        dry_run = self.arguments.is_set("--dry-run")
+        with Interrupts() as interrupts:
+            migrator = self._migrator(url, interrupts)
+            result = migrator.migrate(
+                target=self.arguments.text("--target"),
+                dry_run=dry_run,
+                allow_out_of_order=self.arguments.is_set("--allow-out-of-order"),
+            )
+        for note in result.notes:
+            self.printer.say("note: " + note)
+        if self.json:
+            _print_json(
+                {
+                    "command": "migrate",
+                    "exit_code": DONE,
+                    "database": result.database,
+                    "dry_run": dry_run,
+                    "done": [one._asdict() for one in result.done],
+                    "pending": list(result.pending),
+                    "notes": list(result.notes),
+                    "error": None,
+                }
+            )
+        elif dry_run:
+            for name in result.pending:
+                self.printer.line(f"{name}  would run")
+            self.printer.line(f"{_files(len(result.pending))} would run; nothing was changed.")
+        elif result.done:
+            self.printer.line(f"{_files(len(result.done))} done; {_left(len(result.pending))}.")
+        else:
+            self.printer.line(f"Nothing to do: {result.database} is up to date.")
+        return DONE
+
+    def _status(self, url: str | None) -> int:
+        result = self._migrator(url).status()
+        code = DISAGREES if result.problems else DONE
+        if not code and result.pending and self.arguments.is_set("--check"):
+            code = PENDING
+        if self.json:
+            _print_json(_status_document(result, code))
+        else:
+            self._print_status(result)
+        return code
+
+    def _print_status(self, result: StatusResult) -> None:
+        line = self.printer.line
+        line(result.database)
+        wrong = {problem.name: problem for problem in result.problems}
+        width = max([len(row.name) for row in result.applied] + [len(name) for name in result.pending] + [10])
+        for row in result.applied:
+            word = wrong[row.name].kind if row.name in wrong else "applied"
+            if row.name in result.ahead:
+                word = "applied (no such file here: the database is ahead)"
+            when = f"{row.executed_at[:10]} {row.executed_at[11:19]}"
+            line(
+                "  {:<{}}  {}  {} UTC  {}".format(
+                    row.name, width, word, when, duration(row.execution_time_ms)
+                )
+            )
+        for name in result.pending:
+            line("  {:<{}}  {}".format(name, width, wrong[name].kind if name in wrong else "pending"))
+        for problem in result.problems:
+            line("problem: " + problem.message)
+        if result.running is not None:
+            from .lock import describe
+
+            line("another runner is at work: " + describe(result.running))
+        line(f"{len(result.applied)} applied, {len(result.pending)} pending.")
+
+    def _rollback(self, url: str | None) -> int:
+        result = self._migrator(url).rollback(self.arguments.file, reason=self.arguments.text("--reason"))
+        if self.json:
+            _print_json(
+                {
+                    "command": "rollback",
+                    "exit_code": DONE,
+                    "database": result.database,
+                    "removed": list(result.removed),
+                    "error": None,
+                }
+            )
+            return DONE
+        for name in result.removed:
+            self.printer.line(f"{name}  record removed")
+        self.printer.line(
+            "Only records were removed: no SQL ran, and everything these files made is still in the database.\n"
+            "status now shows them as pending, and migrate would run them again; undo their schema first\n"
+            "(each file ends with its rollback instructions)."
+        )
+        return DONE
+
+
+def default_migrations() -> str:
+    """Return the directory of our own migrations: in the wheel, else at the top of the checkout."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.join(package, "migrations")
+    if os.path.isdir(inside):
+        return inside
+    return os.path.join(os.path.dirname(os.path.dirname(package)), "migrations")
+
+
+def _embedded(say: Callable[[str], None]) -> ContextManager[str]:
+    """Start or join the embedded PostgreSQL for the length of a command."""
+    if sys.version_info < (3, 9):
+        raise UsageError(
+            "no database was named, and the embedded PostgreSQL needs Python 3.9 or newer",
+            advice='export DATABASE_URL="postgresql://USER:PASSWORD@HOST:5432/DATABASE"',
+        )
+    from .embedded import leased
+
+    return leased(say)
+
+
+class _stops_at_once:
+    """While nothing is under way that must be ended in order, Ctrl-C ends the process as it ends psql."""
+
+    def __enter__(self) -> None:
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _left(count: int) -> str:
+    return "nothing is pending" if not count else f"{count} pending"
+
+
+def _status_document(result: StatusResult, code: int) -> dict[str, Any]:
+    return {
+        "command": "status",
+        "exit_code": code,
+        "database": result.database,
+        "applied": [row._asdict() for row in result.applied],
+        "pending": list(result.pending),
+        "problems": [problem._asdict() for problem in result.problems],
+        "ahead": list(result.ahead),
+        "running": result.running._asdict() if result.running is not None else None,
+        "error": None,
+    }
+
+
+def _failure(error: MigrateError, argv: list[str], printer: Printer) -> dict[str, Any]:
+    """Describe an error for a program: the same facts that a person gets."""
+    from .errors import FileError, MigrationFailed
+
+    place = error.place if isinstance(error, FileError) else None
+    server = error.server if isinstance(error, MigrationFailed) else None
+    return {
+        "command": next((word for word in argv if word in COMMANDS), None),
+        "exit_code": error.exit_code,
+        "done": [one._asdict() for one in printer.done],
+        "error": {
+            "message": error.message,
+            "state": error.state,
+            "advice": error.advice,
+            "place": place._asdict() if place is not None else None,
+            "server": server.fields if server is not None else None,
+        },
+    }
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps(document, ensure_ascii=False, indent=2), flush=True)

@@ -1,0 +1,277 @@
+"""One connection to the server: send text as it is, get one result per statement, notices as they come."""
+
+from __future__ import annotations
+
+import ctypes
+import select
+import time
+
+from . import libpq
+from .errors import ConnectionLost, ServerError
+from .target import LASTING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterable, List, Optional
+
+    from .interrupts import Interrupts
+    from .target import Target
+
+    Row = List[Optional[str]]
+    Notice = Dict[str, str]
+
+#: How long a cancelled statement may take to end before the connection is given up.
+_GRACE = 5.0
+
+
+class Watcher:
+    """What a caller of `Connection.run` is told while the server works; override what is of use."""
+
+    def done(self, completed: int) -> None:
+        """Hear that so many statements of the message are done."""
+
+    def notice(self, index: int, notice: Notice) -> None:
+        """Hear a notice of the statement with this index in the message."""
+
+
+class Connection:
+    """A libpq connection in autocommit: what is sent is exactly what runs."""
+
+    def __init__(self, target: Target, *, interrupts: Interrupts | None = None) -> None:
+        self._library = libpq.load()
+        self._interrupts = interrupts
+        self._notices: list[
+            list[Any]
+        ] = []  # [fields, index or None while it is open which statement sent it]
+        self._watching = False
+        self._completed = 0
+        self._handle = _connect(self._library, target)
+        # The callback object must outlive the connection, or the library would call into freed memory.
+        self._receiver = libpq.NoticeReceiver(self._receive)
+        self._library.PQsetNoticeReceiver(self._handle, self._receiver, None)
+        self.pid: int = self._library.PQbackendPID(self._handle)
+        self.version: int = self._library.PQserverVersion(self._handle)
+
+    def parameter(self, name: str) -> str:
+        """Return a setting that the server reports by itself, such as `server_encoding`."""
+        value = self._library.PQparameterStatus(self._handle, name.encode())
+        return value.decode() if value else ""
+
+    @property
+    def transaction_status(self) -> int:
+        """One of `libpq.IDLE`, `IN_TRANSACTION`, `IN_ERROR`, `UNKNOWN` …"""
+        status: int = self._library.PQtransactionStatus(self._handle)
+        return status
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the connection is known to be broken."""
+        return not self._handle or self._library.PQstatus(self._handle) != libpq.CONNECTION_OK
+
+    def query(self, sql: str) -> list[Row]:
+        """Run the engine's own SQL and return the rows of its last result; raise `ServerError`."""
+        self.send(sql)
+        return self.gather()
+
+    def send(self, sql: str) -> None:
+        """Start the engine's own SQL without waiting for it; `gather` brings the rows."""
+        self._send(sql.encode("utf-8"))
+
+    def gather(self) -> list[Row]:
+        """Wait for what `send` started and return the rows of its last result."""
+        return self._collect(None, None)
+
+    def run(self, text: bytes, watcher: Watcher, copy_data: Iterable[bytes] | None = None) -> int:
+        """Run a piece of a file; return how many statements were done, raise `ServerError` at the first bad one."""
+        self._send(text)
+        # Rows of a SELECT are of no use here: one at a time keeps memory flat, and see `_receive`.
+        self._library.PQsetSingleRowMode(self._handle)
+        self._collect(watcher, copy_data)
+        return self._completed
+
+    def cancel(self) -> None:
+        """Ask the server to stop the running statement; never waits for a network that does not answer."""
+        import threading
+
+        library, request = self._library, self._library.PQgetCancel(self._handle)
+
+        def ask() -> None:
+            library.PQcancel(request, ctypes.create_string_buffer(256), 256)
+            library.PQfreeCancel(request)
+
+        if request:
+            threading.Thread(target=ask, daemon=True).start()
+
+    def close(self) -> None:
+        """End the session; the server rolls back whatever is open."""
+        if self._handle:
+            self._library.PQfinish(self._handle)
+            self._handle = None
+
+    def _send(self, text: bytes) -> None:
+        self._notices.clear()
+        self._completed = 0
+        if not self._handle or not self._library.PQsendQuery(self._handle, text):
+            raise ConnectionLost(self._message())
+
+    def _collect(self, watcher: Watcher | None, copy_data: Iterable[bytes] | None) -> list[Row]:
+        """Take results until the server is ready for the next message."""
+        rows: list[Row] = []
+        error: ServerError | None = None
+        self._watching = watcher is not None
+        try:
+            while True:
+                self._await_result(watcher)
+                result = self._library.PQgetResult(self._handle)
+                status = self._library.PQresultStatus(result) if result else None
+                if watcher is not None:
+                    self._tell(watcher, self._completed + (status in (libpq.COMMAND_OK, libpq.TUPLES_OK)))
+                if not result:
+                    break
+                try:
+                    if status in (libpq.COMMAND_OK, libpq.TUPLES_OK):
+                        self._completed += 1
+                        if watcher is None:
+                            rows = self._rows(result)
+                        else:
+                            watcher.done(self._completed)
+                    elif status == libpq.FATAL_ERROR:
+                        error = error or ServerError(libpq.fields(self._library, result), self._completed)
+                    elif status == libpq.COPY_IN:
+                        self._feed(copy_data)
+                    elif status == libpq.COPY_OUT:
+                        self._drain()
+                finally:
+                    self._library.PQclear(result)
+        except KeyboardInterrupt:
+            self._abandon()
+            raise
+        if self.is_lost:
+            raise ConnectionLost(str(error) if error else self._message()) from error
+        if error is not None:
+            raise error
+        return rows
+
+    def _await_result(self, watcher: Watcher | None) -> None:
+        """Wait until a result can be taken without blocking; a signal cancels the statement."""
+        deadline = None
+        while self._library.PQisBusy(self._handle):
+            if watcher is not None:
+                self._tell(watcher, self._completed)
+            if deadline is None and self._interrupts is not None and self._interrupts.requested:
+                deadline = time.monotonic() + _GRACE
+                self.cancel()
+            self._poll(deadline)
+            if not self._library.PQconsumeInput(self._handle):
+                return
+
+    def _poll(self, deadline: float | None) -> None:
+        poll = select.poll()
+        poll.register(self._library.PQsocket(self._handle), select.POLLIN)
+        if self._interrupts is not None and deadline is None:
+            poll.register(self._interrupts.fileno(), select.POLLIN)
+        if deadline is None:
+            poll.poll()
+        elif not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            self.close()
+            raise ConnectionLost(f"the server did not end the statement within {_GRACE:.0f} s of being asked")
+
+    def _abandon(self) -> None:
+        """Cancel and wait a little, so that Ctrl-C in a library caller leaves nothing running."""
+        self.cancel()
+        deadline = time.monotonic() + _GRACE
+        try:
+            while self._library.PQisBusy(self._handle):
+                self._poll(deadline)
+                if not self._library.PQconsumeInput(self._handle):
+                    return
+        except ConnectionLost:
+            pass
+
+    def _receive(self, _: Any, result: int) -> None:
+        """Keep a notice, and find out whose it is.
+
+        libpq hands over a notice that follows a finished statement before that statement's result was
+        fetched.  Asking for single-row mode is accepted only while the statement is still running, so the
+        answer tells the two cases apart; in the other one the next result decides (`_tell`).
+        """
+        if self._watching:
+            still_running = self._library.PQsetSingleRowMode(self._handle)
+            self._notices.append(
+                [libpq.fields(self._library, result), self._completed if still_running else None]
+            )
+
+    def _tell(self, watcher: Watcher, index: int) -> None:
+        """Hand on the notices kept so far; those whose statement was open belong to `index`."""
+        for notice, known in self._notices:
+            watcher.notice(index if known is None else known, notice)
+        self._notices.clear()
+
+    def _rows(self, result: int) -> list[Row]:
+        library = self._library
+        columns = range(library.PQnfields(result))
+        return [
+            [
+                None
+                if library.PQgetisnull(result, row, column)
+                else library.PQgetvalue(result, row, column).decode("utf-8", "replace")
+                for column in columns
+            ]
+            for row in range(library.PQntuples(result))
+        ]
+
+    def _feed(self, data: Iterable[bytes] | None) -> None:
+        """Answer the server's request for COPY data."""
+        refusal = None if data is not None else b"the file holds no data for this COPY"
+        for piece in data or ():
+            if self._library.PQputCopyData(self._handle, piece, len(piece)) != 1:
+                return
+        self._library.PQputCopyEnd(self._handle, refusal)
+
+    def _drain(self) -> None:
+        """Take and drop what a COPY TO STDOUT sends."""
+        buffer = ctypes.c_void_p()
+        while self._library.PQgetCopyData(self._handle, ctypes.byref(buffer), 0) > 0:
+            self._library.PQfreemem(buffer)
+
+    def _message(self) -> str:
+        if not self._handle:
+            return "the connection is closed"
+        return str(self._library.PQerrorMessage(self._handle).decode("utf-8", "replace")).strip()
+
+
+def _connect(library: Any, target: Target) -> Any:
+    """Open a connection; raise `ConnectionFailed` in words that hold no secret."""
+    pairs = target.parameters()
+    array = ctypes.c_char_p * (len(pairs) + 1)
+    keywords = array(*[key.encode() for key, _ in pairs], None)
+    values = array(*[value.encode("utf-8", "surrogateescape") for _, value in pairs], None)
+    handle = library.PQconnectdbParams(keywords, values, 1)
+    if handle and library.PQstatus(handle) == libpq.CONNECTION_OK:
+        return handle
+    text = library.PQerrorMessage(handle).decode("utf-8", "replace") if handle else "out of memory"
+    library.PQfinish(handle)
+    raise target.failure(text)
+
+
+def wait_for(
+    target: Target, seconds: float, say: Callable[[str], None], interrupts: Interrupts | None = None
+) -> Connection:
+    """Connect, trying again for so long while the server is not up yet."""
+    from .errors import ConnectionFailed
+
+    deadline = time.monotonic() + seconds
+    said = False
+    while True:
+        try:
+            return Connection(target, interrupts=interrupts)
+        except ConnectionFailed as failure:
+            if time.monotonic() >= deadline or any(words in failure.message for words in LASTING):
+                raise
+            if not said:
+                say(f"waiting up to {seconds:.0f} s for the server: {failure.message.splitlines()[0]}")
+                said = True
+        if interrupts is not None:
+            interrupts.sleep(0.25)
+        else:
+            time.sleep(0.25)

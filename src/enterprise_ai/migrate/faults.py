@@ -1,0 +1,117 @@
+"""Which place in a file an error of the server belongs to, inside DO blocks and function bodies too."""
+
+from __future__ import annotations
+
+import re
+
+from .advice import advice_for
+from .errors import MigrationFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from .errors import ServerError
+    from .lexer import Statement
+    from .script import Batch, Script
+
+# A frame of a PL/pgSQL context in any language: the function, with or without quotes, then its line.
+_FRAME = re.compile(
+    r"^.*PL/pgSQL\D*?[\s\"»«„“]([^\s\"»«„“()]+)(?:\([^)]*\))?[\"»«“”]?\D+?(\d+)", re.MULTILINE
+)
+_INLINE = "inline_code_block"
+_QUOTE = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$|'")
+_LINE = re.compile(r"[^\n]*\n")
+
+
+def explain(script: Script, batch: Batch, error: ServerError, number: int, encoding: str) -> MigrationFailed:
+    """Turn an error in a batch into a failure with its place; `number` is that of the batch's first statement."""
+    index = min(error.completed, len(batch.statements) - 1)
+    statement = batch.statements[index]
+    offset = _offset(script, batch, statement, error, encoding)
+    failure = MigrationFailed(
+        error.fields.get("message", str(error)),
+        place=script.place(batch.offset + statement.start if offset is None else offset),
+        server=error,
+        advice=advice_for(error.fields),
+    )
+    failure.statement = (number + index, _first_line(batch.text, statement)) if offset is None else None
+    return failure
+
+
+def _offset(
+    script: Script, batch: Batch, statement: Statement, error: ServerError, encoding: str
+) -> int | None:
+    """Return the offset in the file of the character at fault, or None when only the statement is known."""
+    position = error.fields.get("position")
+    if position is not None:
+        at = int(position) - 1
+        if encoding == "SQL_ASCII":  # such a server counts bytes
+            at = len(batch.text.encode("utf-8")[:at].decode("utf-8", "ignore"))
+        return batch.offset + at
+    text = batch.text[statement.start : statement.end]
+    inside = (
+        _inside(text, error.fields.get("context", ""), _INLINE, error)
+        if statement.words[:1] == ("do",)
+        else None
+    )
+    if inside is not None:
+        return batch.offset + statement.start + inside
+    return _in_earlier_function(batch, statement, error)
+
+
+def _in_earlier_function(batch: Batch, statement: Statement, error: ServerError) -> int | None:
+    """Find the fault in the body of a function that the same file made and the failing statement called."""
+    context = error.fields.get("context", "")
+    for name, _ in _frames(context):
+        for earlier in reversed([one for one in batch.statements if one.start < statement.start]):
+            text = batch.text[earlier.start : earlier.end]
+            if earlier.words[:1] == ("create",) and _makes(text, name):
+                inside = _inside(text, context, name, error)
+                return None if inside is None else batch.offset + earlier.start + inside
+    return None
+
+
+def _frames(context: str) -> Iterator[tuple[str, int]]:
+    for match in _FRAME.finditer(context):
+        yield match.group(1), int(match.group(2))
+
+
+def _makes(text: str, name: str) -> bool:
+    plain = re.escape(name.split(".")[-1].strip('"'))
+    pattern = rf"create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:[^\s(]+\.)?\"?{plain}\"?\s*\("
+    return re.match(pattern, text, re.IGNORECASE) is not None
+
+
+def _inside(text: str, context: str, name: str, error: ServerError) -> int | None:
+    """Return the offset of the fault in the body that a statement holds, from the context's line for `name`."""
+    quote = _QUOTE.search(text, text.lower().find(" as ") if name != _INLINE else 0)
+    body = quote.end() if quote else 0
+    frames = list(_frames(context))
+    line = next((line for function, line in frames if function == name), None)
+    at = _line_start(text, body, line) if line is not None else body
+    query = error.fields.get("internal_query")
+    if query and (not frames or frames[0][0] == name):
+        found = text.find(query, at)
+        found = text.find(query, body) if found < 0 else found
+        if found >= 0:
+            return found + int(error.fields.get("internal_position", "1")) - 1
+    if line is None:
+        return None
+    return at + len(text[at:]) - len(text[at:].lstrip(" \t"))
+
+
+def _line_start(text: str, body: int, line: int) -> int:
+    """Return where line `line` of a body begins; its first line is the rest of the line with the quote."""
+    at = body
+    for _ in range(line - 1):
+        match = _LINE.match(text, at)
+        if match is None:
+            break
+        at = match.end()
+    return at
+
+
+def _first_line(text: str, statement: Statement) -> str:
+    line = text[statement.start : statement.end].splitlines()[0]
+    return line if len(line) <= 100 else line[:99] + "…"

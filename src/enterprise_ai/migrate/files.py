@@ -1,0 +1,112 @@
+"""Which files are migrations, in which order, and what their content is to the last byte."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from .errors import FileError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, Iterator
+
+BOM = b"\xef\xbb\xbf"
+CHUNK = 256 * 1024
+
+
+class MigrationFile:
+    """One numbered file; its checksum is read from the disk the first time it is asked for."""
+
+    __slots__ = ("_checksum", "name", "number", "path")
+
+    def __init__(self, name: str, number: int, path: str) -> None:
+        self.name = name
+        self.number = number
+        self.path = path
+        self._checksum: str | None = None
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 over the canonical bytes: no BOM, line ends LF, one final newline."""
+        if self._checksum is None:
+            self.remember(self.chunks())
+        return self._checksum or ""
+
+    def remember(self, chunks: Iterable[bytes]) -> None:
+        """Take the checksum from content that was read already."""
+        digest = hashlib.sha256()
+        for piece in canonical(chunks):
+            digest.update(piece)
+        self._checksum = digest.hexdigest()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the file piece by piece; raise `FileError` when it cannot be read."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                while True:
+                    chunk = os.read(descriptor, CHUNK)
+                    if not chunk:
+                        return
+                    yield chunk
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise FileError(f"cannot read {self.path}: {error.strerror}") from error
+
+
+def canonical(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Fold what editors and git change by themselves (BOM, line ends, the last newline) and nothing else."""
+    held = b""  # line ends that may turn out to be the last ones
+    first = True
+    for chunk in chunks:
+        data = held + chunk
+        if first:
+            first = False
+            if data.startswith(BOM):
+                data = data[len(BOM) :]
+        held = b""
+        if data.endswith(b"\r"):
+            data, held = data[:-1], b"\r"
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        inner = data.rstrip(b"\n")
+        held = data[len(inner) :] + held
+        yield inner
+    yield b"\n"
+
+
+def discover(folder: str, warn: Callable[[str], None]) -> list[MigrationFile]:
+    """List the migrations of a directory in number order; raise `UsageError` for what cannot be ordered."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the migrations directory {folder}: {error.strerror}",
+            advice="Name another with --migrations DIR.",
+        ) from error
+    found: list[MigrationFile] = []
+    for name in names:
+        number = number_of(name)
+        if number is not None:
+            found.append(MigrationFile(name, number, os.path.join(folder, name)))
+        elif name.lower().endswith(".sql") and not name.startswith("."):
+            warn(f"{name} is not a migration and is left out: a name must be NNN_description.sql")
+    found.sort(key=lambda file: file.number)
+    for earlier, later in zip(found, found[1:]):
+        if earlier.number == later.number:
+            raise UsageError(
+                f"two files bear the number {later.number}: {earlier.name} and {later.name}",
+                state="Nothing was run.",
+                advice="Give one of them the next free number.",
+            )
+    return found
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of a migration's file name, or None when it is not one."""
+    digits, underscore, rest = name.partition("_")
+    if underscore and digits.isdecimal() and digits.isascii() and rest.endswith(".sql") and len(rest) > 4:
+        return int(digits)
+    return None

@@ -1,0 +1,154 @@
+"""How one runner at a time is let in: an advisory lock on a connection that does nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+
+from . import sql
+from .connection import Connection
+from .errors import ConnectionLost, LockNotObtained, MigrateError, ServerError
+from .history import TABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .interrupts import Interrupts
+    from .results import Running
+    from .target import Target
+
+#: `application_name` of the lock's connection; `status` reads the running file out of it.
+NAME = "enterprise-ai migrate"
+
+
+def key_of(schema: str) -> int:
+    """Return the lock's key: PostgreSQL keeps advisory locks per database, we keep them per history table."""
+    digest = hashlib.sha256(f"enterprise-ai {schema}.{TABLE}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+class RunnerLock:
+    """The lock, held from `acquire` until `release` or the end of its connection."""
+
+    def __init__(self, target: Target, interrupts: Interrupts | None = None) -> None:
+        # Interrupts are left out: a signal must not cancel the lock's own short queries.
+        self._connection = Connection(target)
+        self._interrupts = interrupts
+        self._asked = False
+        self.schema = ""
+        settings = f"set search_path = pg_catalog; set application_name = '{NAME}'"
+        if self._connection.version >= 140000:
+            settings += "; set idle_session_timeout = 0"
+        self._connection.query(settings)
+
+    def acquire(self, schema: str, wait: float, say: Callable[[str], None]) -> None:
+        """Take the lock for the history in this schema; raise `LockNotObtained` after `wait` seconds."""
+        deadline = time.monotonic() + wait
+        pause, told = 0.02, False
+        while not self._try(key_of(schema)):
+            found = running(self._connection, schema)
+            holder = describe(found) if found is not None else "it just ended"
+            if time.monotonic() >= deadline:
+                raise LockNotObtained(
+                    f"another runner held the migration lock for more than {wait:.0f} s: {holder}",
+                    state="Nothing was run.",
+                    advice="Run again later, or wait longer with --wait SECONDS.",
+                )
+            if found is not None and not told:
+                told = True
+                say(f"waiting for another runner: {holder}")
+            # Jitter, so that many waiters do not ask in step; a blocking lock would hold a snapshot and
+            # so deadlock with CREATE INDEX CONCURRENTLY in the other runner.
+            self._sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 1.5, 0.5)
+        self.schema = schema
+
+    def move(self, schema: str, wait: float, say: Callable[[str], None]) -> None:
+        """Give the lock up for the one of another schema."""
+        self._connection.query(f"select pg_advisory_unlock({key_of(self.schema)})")
+        self.acquire(schema, wait, say)
+
+    def announce(self, what: str) -> None:
+        """Begin to say, for others to read, what runs now; proves the lock as `ask` does."""
+        self._ask("select set_config('application_name', {}, false)".format(sql.quote(NAME + " " + what)))
+
+    def ask(self) -> None:
+        """Begin to ask whether the lock's session is alive, and with it the lock."""
+        self._ask("select 1")
+
+    def confirm(self) -> None:
+        """Wait for the answer; raise `MigrateError` when the lock is lost."""
+        if not self._asked:
+            return
+        self._asked = False
+        try:
+            self._connection.gather()
+        except (ConnectionLost, ServerError) as error:
+            raise lost(error) from error
+
+    def release(self) -> None:
+        """Let the next one in."""
+        self._connection.close()
+
+    def _ask(self, text: str) -> None:
+        self.confirm()
+        try:
+            self._connection.send(text)
+            self._asked = True
+        except ConnectionLost as error:
+            raise lost(error) from error
+
+    def _try(self, key: int) -> bool:
+        return self._connection.query(f"select pg_try_advisory_lock({key})::text")[0][0] == "true"
+
+    def _sleep(self, seconds: float) -> None:
+        if self._interrupts is None:
+            time.sleep(seconds)
+        else:
+            self._interrupts.sleep(seconds)
+            self._interrupts.check("Nothing was run.")
+
+
+def lost(error: Exception) -> MigrateError:
+    """Say that the lock's connection broke."""
+    return MigrateError(
+        f"the connection that holds the migration lock was lost: {error}",
+        state="The running file was rolled back; the ones before it are done.",
+        advice="Run again.",
+    )
+
+
+def running(connection: Connection, schema: str) -> Running | None:
+    """Return who holds the lock of this history, as far as the login may see it; None when nobody does."""
+    from .results import Running
+
+    key = key_of(schema) & 0xFFFFFFFFFFFFFFFF
+    rows = connection.query(
+        "set search_path = pg_catalog; "
+        "select a.pid::text, a.usename::text, a.application_name, a.client_addr::text, "
+        "floor(extract(epoch from clock_timestamp() - coalesce(a.state_change, a.backend_start)))::text "
+        "from pg_locks as l join pg_stat_activity as a on a.pid = l.pid "
+        f"where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and l.classid::bigint = {key >> 32} "
+        f"and l.objid::bigint = {key & 0xFFFFFFFF} and l.database = (select oid from pg_database "
+        "where datname = current_database())"
+    )
+    if not rows:
+        return None
+    pid, user, application, address, seconds = rows[0]
+    application = application or ""
+    what = application[len(NAME) :].strip() if application.startswith(NAME) else ""
+    return Running(int(pid or 0), user or "", what, int(seconds) if seconds else None, address)
+
+
+def describe(holder: Running) -> str:
+    """Put the holder of the lock into words."""
+    text = f"pid {holder.pid}, user {holder.user}"
+    if holder.address:
+        text += " at " + holder.address
+    if holder.file:
+        text += ", running " + holder.file
+        if holder.seconds is not None:
+            text += f" for {holder.seconds} s"
+    return text

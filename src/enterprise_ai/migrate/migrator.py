@@ -1,0 +1,249 @@
+"""The engine as a library: one object for one database and one directory of files."""
+
+from __future__ import annotations
+
+from . import history as _history
+from .compare import Comparison
+from .connection import wait_for
+from .errors import MigrateError, UsageError
+from .files import discover
+from .target import Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .apply import Listener
+    from .connection import Connection
+    from .files import MigrationFile
+    from .history import Applied, History
+    from .interrupts import Interrupts
+    from .results import MigrateResult, RollbackResult, StatusResult
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+class Migrator:
+    """Runs the numbered SQL files of a directory against a database, each once.
+
+    `url` is anything that psql takes; None means what PG* variables and libpq's defaults say.  Times are in
+    seconds: `wait` bounds waiting for a server that is not up yet (not at all unless told) and for another
+    runner (five minutes unless told); `lock_timeout` and `statement_timeout` are the server's, 0 switches
+    them off, and None leaves what the login's own settings say.  `say` hears remarks while a command runs,
+    `listener` hears progress and the server's notices.  Every failure is a `MigrateError`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        migrations: str,
+        wait: float | None = None,
+        lock_timeout: float | None = 2.0,
+        statement_timeout: float | None = None,
+        lock_attempts: int = 10,
+        say: Callable[[str], None] = _silent,
+        listener: Listener | None = None,
+        interrupts: Interrupts | None = None,
+    ) -> None:
+        self.migrations = migrations
+        self._target = Target(url)
+        self._wait = wait
+        self._lock_timeout = _milliseconds(lock_timeout)
+        self._statement_timeout = _milliseconds(statement_timeout)
+        self._lock_attempts = lock_attempts
+        self._say = say
+        self._listener = listener
+        self._interrupts = interrupts
+        self._files: list[MigrationFile] | None = None
+
+    @property
+    def database(self) -> str:
+        """The database that is meant, in words that hold no secret."""
+        return self._target.describe()
+
+    @property
+    def files(self) -> list[MigrationFile]:
+        """The migrations of the directory, in number order."""
+        if self._files is None:
+            self._files = discover(self.migrations, self._say)
+            if not self._files:
+                raise UsageError(f"there are no migration files (NNN_description.sql) in {self.migrations}")
+        return self._files
+
+    def migrate(
+        self, *, target: str | None = None, dry_run: bool = False, allow_out_of_order: bool = False
+    ) -> MigrateResult:
+        """Run every pending file, up to and with `target`; what ran before a failure stays."""
+        from .results import MigrateResult
+
+        last = self._file(target) if target else None
+        connection = self._connect()
+        try:
+            history = _history.look(connection)
+            pending, notes = self._pending(connection, history, last, allow_out_of_order)
+            if not pending or dry_run:
+                if pending:
+                    from .runner import check
+
+                    check(pending, connection)
+                return MigrateResult(self.database, (), tuple(file.name for file in pending), tuple(notes))
+            if history.read_only:
+                raise _read_only(pending)
+            return self._run(connection, history, last, allow_out_of_order)
+        finally:
+            connection.close()
+
+    def status(self) -> StatusResult:
+        """Compare history and files; writes nothing and waits for nobody."""
+        from .lock import running
+        from .results import StatusResult
+
+        connection = self._connect()
+        try:
+            connection.query("set lock_timeout = 2000; set statement_timeout = 30000")
+            history = _history.look(connection)
+            comparison = Comparison(self.files, history.applied)
+            return StatusResult(
+                self.database,
+                tuple(history.applied),
+                tuple(file.name for file in comparison.pending),
+                tuple(comparison.problems),
+                tuple(comparison.ahead),
+                running(connection, history.schema),
+            )
+        finally:
+            connection.close()
+
+    def rollback(self, name: str, *, reason: str | None = None) -> RollbackResult:
+        """Take the records of a file and of everything after it out of the history; runs no SQL of any file."""
+        from .lock import RunnerLock
+        from .results import RollbackResult
+
+        connection = self._connect()
+        try:
+            history = _history.look(connection)
+            if history.read_only:
+                raise _read_only([])
+            lock = RunnerLock(self._target, self._interrupts)
+            try:
+                lock.acquire(history.schema, self._lock_wait, self._say)
+                history = _history.look(connection)
+                rows = self._rows_from(name, history.applied)
+                _history.remove(connection, history, rows, reason)
+            finally:
+                lock.release()
+            return RollbackResult(self.database, tuple(row.name for row in reversed(rows)))
+        finally:
+            connection.close()
+
+    def differences(self, name: str) -> str:
+        """Return how an edited file differs from the text that ran, as a unified diff; empty when it is not known."""
+        from .diff import difference
+
+        connection = self._connect()
+        try:
+            return difference(connection, _history.look(connection), self._file(name))
+        finally:
+            connection.close()
+
+    @property
+    def _lock_wait(self) -> float:
+        return 300.0 if self._wait is None else self._wait
+
+    def _connect(self) -> Connection:
+        return wait_for(self._target, self._wait or 0.0, self._say, self._interrupts)
+
+    def _run(
+        self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
+    ) -> MigrateResult:
+        """Run what is pending with the lock held; everything is read again, another runner may just have been here."""
+        from .apply import Listener
+        from .results import Done, MigrateResult
+        from .runner import Run, Settings, check
+
+        settings = Settings(
+            wait=self._lock_wait,
+            lock_timeout=self._lock_timeout,
+            statement_timeout=self._statement_timeout,
+            lock_attempts=self._lock_attempts,
+        )
+        listener = self._listener or Listener()
+        run = Run(self._target, settings, listener, self._say, self._interrupts)
+        try:
+            history = run.lock_history(history, connection)
+            pending, notes = self._pending(connection, history, last, allow_out_of_order)
+            checked = check(pending, connection)
+            history = run.prepare(history, connection) if pending else history
+            done: list[Done] = []
+            for one in checked:
+                listener.started(one.script.file.name, one.statements)
+                result = Done(one.script.file.name, run.apply(one, history), one.statements)
+                done.append(result)
+                listener.finished(result)
+            left = [file.name for file in Comparison(self.files, history.applied).pending[len(done) :]]
+            return MigrateResult(self.database, tuple(done), tuple(left), tuple(notes))
+        finally:
+            run.close()
+
+    def _pending(
+        self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
+    ) -> tuple[list[MigrationFile], list[str]]:
+        """Return what is to run; raise `HistoryDisagrees` when files and history tell different stories."""
+        comparison = Comparison(self.files, history.applied)
+        problems = [
+            one for one in comparison.problems if not (allow_out_of_order and one.kind == "out of order")
+        ]
+        if problems:
+            from .diff import explain
+
+            raise explain(connection, history, comparison, problems)
+        notes = []
+        if comparison.ahead:
+            notes.append(
+                "the database is ahead of these files: it also has {}".format(", ".join(comparison.ahead))
+            )
+        return [file for file in comparison.pending if last is None or file.number <= last.number], notes
+
+    def _file(self, name: str) -> MigrationFile:
+        for file in self.files:
+            if name in (file.name, file.name[: -len(".sql")]):
+                return file
+        raise UsageError(
+            f"there is no migration {name} in {self.migrations}",
+            advice=_did_you_mean(name, [file.name for file in self.files]),
+        )
+
+    def _rows_from(self, name: str, applied: list[Applied]) -> list[Applied]:
+        for index, row in enumerate(applied):
+            if row.name == name:
+                return applied[index:]
+        known = any(file.name == name for file in self.files)
+        raise UsageError(
+            f"{name} has no record in {self.database}: it never ran there, or was rolled back already"
+            if known
+            else f"{name} is neither a file in {self.migrations} nor in the history",
+            state="Nothing was changed.",
+            advice="" if known else _did_you_mean(name, [row.name for row in applied]),
+        )
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
+
+
+def _did_you_mean(name: str, names: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return f"Did you mean {near[0]}?" if near else "`status` lists the files."
+
+
+def _read_only(pending: list[MigrationFile]) -> MigrateError:
+    return MigrateError(
+        "the server is read-only (a standby, or default_transaction_read_only is on)",
+        state=f"Nothing was run; {len(pending)} pending." if pending else "Nothing was changed.",
+        advice="Connect to the primary; with several hosts, add target_session_attrs=read-write to the URL.",
+    )

@@ -1,0 +1,197 @@
+"""The order of a whole run: look, take the lock, check every pending file, then one after the other."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from . import history as _history
+from .aftermath import was_committed
+from .apply import CommitUnknown, FileRun
+from .checks import Checked
+from .errors import ConnectionLost, FileError, MigrateError, MigrationFailed
+from .lock import RunnerLock
+from .script import WHOLE, Script
+from .session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from .apply import Listener
+    from .connection import Connection
+    from .files import MigrationFile
+    from .history import History
+    from .interrupts import Interrupts
+    from .target import Target
+
+#: How much of the pending files is kept in memory between checking and running them.
+_KEEP = 32 * 1024 * 1024
+#: Errors of a busy server, after which the same file can succeed: lock timeout and deadlock.
+_BUSY = ("55P03", "40P01")
+
+
+class Settings:
+    """How a run behaves; times in seconds, timeouts in milliseconds (None: what the login's settings say)."""
+
+    def __init__(
+        self,
+        *,
+        wait: float = 300.0,
+        lock_timeout: int | None = 2000,
+        statement_timeout: int | None = None,
+        lock_attempts: int = 10,
+    ) -> None:
+        self.wait = wait
+        self.lock_timeout = lock_timeout
+        self.statement_timeout = statement_timeout
+        self.lock_attempts = lock_attempts
+
+
+class Run:
+    """One run of pending files against one database, with the lock held."""
+
+    def __init__(
+        self,
+        target: Target,
+        settings: Settings,
+        listener: Listener,
+        say: Callable[[str], None],
+        interrupts: Interrupts | None,
+    ) -> None:
+        self.target = target
+        self.settings = settings
+        self.listener = listener
+        self.say = say
+        self.interrupts = interrupts
+        self.session = Session(target, interrupts)
+        self.lock = RunnerLock(target, interrupts)
+
+    def lock_history(self, history: History, connection: Connection) -> History:
+        """Take the lock of the history's place, and read it again now that nobody else can write."""
+        self.lock.acquire(history.schema, self.settings.wait, self.say)
+        while True:
+            history = _history.look(connection)
+            if history.schema == self.lock.schema:
+                return history
+            self.lock.move(history.schema, self.settings.wait, self.say)
+
+    def prepare(self, history: History, connection: Connection) -> History:
+        """Make the history table when there is none."""
+        if not history.exists:
+            if history.makes_schema:
+                self.say(
+                    f"{history.user} may not create tables in the schemas of its search_path; the history goes to the schema "
+                    f'"{history.schema}"'
+                )
+            history.create(connection)
+            history = _history.look(connection)
+        return history
+
+    def apply(self, checked: Checked, history: History) -> int:
+        """Bring one file into the database; return the milliseconds it took."""
+        file = checked.script.file
+        attempt = 1
+        while True:
+            self._stop_here()
+            try:
+                return self._attempt(checked, history)
+            except MigrationFailed as failure:
+                self._explain_interrupt(failure)
+                busy = failure.server is not None and failure.server.sqlstate in _BUSY
+                if not busy or attempt >= self.settings.lock_attempts:
+                    raise
+                self._back_off(file, failure, attempt)
+                attempt += 1
+
+    def close(self) -> None:
+        """Give back the lock and the connections."""
+        self.session.close()
+        self.lock.release()
+
+    def _attempt(self, checked: Checked, history: History) -> int:
+        file = checked.script.file
+        timeouts = (
+            _first(checked.directives.lock_timeout, self.settings.lock_timeout),
+            _first(checked.directives.statement_timeout, self.settings.statement_timeout),
+        )
+        run = FileRun(checked, self.session, history, self.lock, timeouts, self.listener, self.interrupts)
+        started = time.monotonic()
+        try:
+            return run.run()
+        except CommitUnknown as unknown:
+            return self._after_commit(file, unknown, started)
+        except ConnectionLost as error:
+            self._explain_interrupt(None)
+            raise FileError(
+                f"the connection was lost while {file.name} ran: {self.target.redact(str(error))}",
+                state=f"The server rolls it back: nothing of {file.name} stays.",
+                advice="Run again.",
+            ) from error
+
+    def _after_commit(self, file: MigrationFile, unknown: CommitUnknown, started: float) -> int:
+        """Report the truth about a COMMIT whose answer never came."""
+        outcome = was_committed(self.target, unknown.transaction, file, self.say, self.interrupts)
+        if outcome:
+            self.say(f"{file.name} is committed; only the server's answer was lost")
+            milliseconds = int((time.monotonic() - started) * 1000)
+            self._renew()
+            return milliseconds
+        if outcome is None:
+            raise MigrateError(
+                f"the connection was lost during COMMIT of {file.name} and the server does not answer",
+                state="Whether it is in the database is not known yet; if it is, its record is too.",
+                advice="Run `status` when the server is back; `migrate` then does what is left.",
+            )
+        raise FileError(
+            f"the connection was lost during COMMIT of {file.name}, and the server rolled it back",
+            state=f"Nothing of {file.name} stays in the database.",
+            advice="Run again.",
+        )
+
+    def _renew(self) -> None:
+        """Take the lock again when its connection broke with the other one."""
+        try:
+            self.lock.ask()
+            self.lock.confirm()
+        except MigrateError:
+            schema = self.lock.schema
+            self.lock.release()
+            self.lock = RunnerLock(self.target, self.interrupts)
+            self.lock.acquire(schema, self.settings.wait, self.say)
+
+    def _back_off(self, file: MigrationFile, failure: MigrationFailed, attempt: int) -> None:
+        pause = min(0.25 * 2**attempt, 15.0) * random.uniform(0.5, 1.0)
+        self.say(
+            f"{file.name}: {failure.message}; attempt {attempt + 1} of {self.settings.lock_attempts} in {pause:.1f} s"
+        )
+        if self.interrupts is not None:
+            self.interrupts.sleep(pause)
+        else:
+            time.sleep(pause)
+
+    def _stop_here(self) -> None:
+        if self.interrupts is not None:
+            self.interrupts.check("The files before it are done; nothing else was started.")
+
+    def _explain_interrupt(self, failure: MigrationFailed | None) -> None:
+        """A statement that failed because of a signal is an interruption, not an error of the file."""
+        cancelled = failure is None or (failure.server is not None and failure.server.sqlstate == "57014")
+        if cancelled and self.interrupts is not None:
+            state = failure.state if failure is not None else "The server rolls back what was running."
+            self.interrupts.check(state)
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def check(files: list[MigrationFile], connection: Connection) -> list[Checked]:
+    """Read every pending file once before anything runs; raise `FileError` for what cannot work."""
+    backslashes = connection.parameter("standard_conforming_strings") == "off"
+    checked, room = [], _KEEP
+    for file in files:
+        script = Script(file, backslashes=backslashes)
+        room -= script.keep(min(room, WHOLE))
+        checked.append(Checked(script))
+    return checked

@@ -1,0 +1,149 @@
+"""Which database is meant, how to name it to a person, and what must never be printed of it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from . import libpq
+from .errors import ConnectionFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SCHEMES = ("postgresql://", "postgres://")
+_HIDDEN = "***"
+
+
+class Target:
+    """A connection string, or None for what libpq finds by itself (PG* variables, a service file)."""
+
+    def __init__(self, url: str | None) -> None:
+        self.url = url
+        self.options = _parse(url) if url else {}
+        self._secrets = [
+            value
+            for value in (
+                self.options.get("password"),
+                self.options.get("sslpassword"),
+                os.environ.get("PGPASSWORD"),
+            )
+            if value
+        ]
+
+    def parameters(self) -> list[Any]:
+        """List the (keyword, value) pairs for libpq; what the user said comes after, and beats, our defaults."""
+        pairs = [("fallback_application_name", "enterprise-ai migrate")]
+        if "PGCONNECT_TIMEOUT" not in os.environ:
+            pairs.append(("connect_timeout", "10"))
+        pairs += [("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3")]
+        if self.url:
+            pairs.append(("dbname", self.url))
+        # Files are UTF-8, and error positions count characters of what was sent.
+        return [*pairs, ("client_encoding", "UTF8")]
+
+    def describe(self) -> str:
+        """Name the database without its secrets: `host:port/name as user`."""
+        get = self._value
+        host = get("host", "PGHOST") or get("hostaddr", "PGHOSTADDR") or "local socket"
+        port = get("port", "PGPORT")
+        name = get("dbname", "PGDATABASE") or get("user", "PGUSER") or "default database"
+        user = get("user", "PGUSER")
+        return "{}{}/{}{}".format(host, ":" + port if port else "", name, " as " + user if user else "")
+
+    def redact(self, text: str) -> str:
+        """Take every secret out of a text that somebody else wrote."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, _HIDDEN)
+        return text
+
+    def failure(self, text: str) -> ConnectionFailed:
+        """Turn libpq's report of a failed attempt into ours."""
+        if self.url and _is_ambiguous(self.url):
+            # libpq cut the URL in the wrong places, so its text may quote pieces of the password.
+            return ConnectionFailed(
+                "cannot connect with the given URL: its user or password seems to hold an unencoded character",
+                advice=_ENCODE,
+            )
+        text = self.redact(text.strip())
+        return ConnectionFailed(f"cannot connect to {self.describe()}: {text}", advice=_advice(text))
+
+    def _value(self, keyword: str, variable: str) -> str | None:
+        return self.options.get(keyword) or (
+            os.environ.get(variable) if "service" not in self.options else None
+        )
+
+
+_ENCODE = (
+    "Percent-encode special characters in the user and password of a URL: "
+    "@ is %40, / is %2F, : is %3A, # is %23, ? is %3F, % is %25, a space is %20."
+)
+
+
+def _parse(url: str) -> dict[str, str]:
+    """Read a connection string as libpq does; raise `ConnectionFailed` without quoting any of it."""
+    if "://" in url and not url.startswith(_SCHEMES) and "=" not in url.split("://", 1)[0]:
+        scheme = url.split("://", 1)[0]
+        safe = scheme if scheme.replace("+", "").isalnum() and len(scheme) < 25 else "this one"
+        raise ConnectionFailed(
+            f"the database URL must start with postgresql://, not with {safe}://",
+            advice="postgresql://USER:PASSWORD@HOST:5432/DATABASE",
+        )
+    if not (url.startswith(_SCHEMES) or "=" in url):
+        return {"dbname": url}
+    library = libpq.load()
+    message = ctypes.c_void_p()
+    parsed = library.PQconninfoParse(url.encode("utf-8", "surrogateescape"), ctypes.byref(message))
+    if not parsed:
+        # The message quotes what it could not read, which can be a piece of the password.
+        library.PQfreemem(message)
+        if url.startswith(_SCHEMES):
+            raise ConnectionFailed("the database URL cannot be read", advice=_ENCODE)
+        raise ConnectionFailed(
+            "the connection string cannot be read: it is neither a URL nor a list of key=value",
+            advice="Put single quotes around a value with spaces, and a backslash before a quote in it: password='it\\'s'.",
+        )
+    found = {}
+    index = 0
+    while parsed[index].keyword:
+        if parsed[index].val:
+            found[parsed[index].keyword.decode()] = parsed[index].val.decode("utf-8", "replace")
+        index += 1
+    library.PQconninfoFree(parsed)
+    return found
+
+
+def _is_ambiguous(url: str) -> bool:
+    """Tell whether a URL has an @ or / where libpq will not cut it as its writer meant."""
+    if not url.startswith(_SCHEMES):
+        return False
+    rest = url.split("://", 1)[1].split("?", 1)[0]
+    return "@" in rest and (rest.count("@") > 1 or "/" in rest.split("@", 1)[0])
+
+
+def _advice(text: str) -> str:
+    """Say what usually helps; libpq gives no code for a failed attempt, so this goes by the words."""
+    for words, advice in _KNOWN:
+        if words in text:
+            return advice
+    return 'Check the database URL and the network:  psql "$DATABASE_URL" -c "SELECT version();"'
+
+
+_KNOWN = (
+    (
+        "password authentication failed",
+        "Check user and password. " + _ENCODE,
+    ),
+    ("no password supplied", "Put the password into the URL, PGPASSWORD, or ~/.pgpass."),
+    ("no pg_hba.conf entry", "The server's pg_hba.conf does not let this user in from here."),
+    ("starting up", "The server is starting: try again, or give --wait SECONDS."),
+    ("too many clients", "The server has no free connection: end some, or raise max_connections."),
+    ("does not exist", "Create it first (createdb, createuser), or correct the name in the URL."),
+    ("could not translate host name", "Check the host name in the URL."),
+    ("timeout expired", "The host does not answer: check host, port and firewall, or give --wait SECONDS."),
+    ("refused", "No server listens there: check host and port, or give --wait SECONDS while it starts."),
+)
+
+#: Failures that waiting does not cure.
+LASTING = ("authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist")
