@@ -10,20 +10,22 @@ if TYPE_CHECKING:
 
 _QUOTED = re.compile('["«»„“”]([^"«»„“”]+)["«»„“”]')
 
+_EXISTS = "It exists already. Was it made by hand, or was this migration's record removed by `rollback`?"
 _BY_STATE = {
-    "22012": "",
-    "25001": "This command cannot run in a transaction: move it to a file that begins with  -- migrate: no-transaction",
-    "25006": "The server is read-only (a standby, or default_transaction_read_only is on): connect to the primary.",
-    "2D000": "A migration runs in one transaction: take COMMIT and ROLLBACK out of the block or procedure.",
-    "40P01": "Another session locked the same objects in another order. Run again, when it is less busy if need be.",
+    "25001": "This command cannot run in a transaction: move it to a file that begins with\n"
+    "-- migrate: no-transaction",
+    "25006": "The server is read-only (a standby, or default_transaction_read_only): connect to the primary.",
+    "2D000": "A file runs in one transaction: take COMMIT and ROLLBACK out of the block or procedure.",
+    "40P01": "Another session locked the same objects in another order. Run again, when it is less busy.",
+    "42710": _EXISTS,
+    "42P07": _EXISTS,
     "53100": "The server's disk is full. Free space or grow the disk, then run again.",
     "53200": "The server ran out of memory or of lock slots (max_locks_per_transaction).",
-    "55P03": "Another session holds a lock on that object. Run again, or allow more time with --lock-timeout SECONDS.",
+    "55P03": "Another session holds a lock on it. Run again, or allow more time with --lock-timeout SECONDS.",
     "55P04": "A new enum value can be used only after it is committed: move its use to the next file.",
-    "57014": "Allow more time with --statement-timeout SECONDS, or  -- migrate: statement-timeout=…  in the file.",
-    "57P01": "The server was shut down or the session was ended by an administrator. Run again.",
-    "42P07": "It exists already. Was it made by hand, or was this migration's record removed by `rollback`?",
-    "42710": "It exists already. Was it made by hand, or was this migration's record removed by `rollback`?",
+    "57014": "Allow more time with --statement-timeout SECONDS, or in the file:\n"
+    "-- migrate: statement-timeout=10min",
+    "57P01": "The server was shut down, or an administrator ended the session. Run again.",
 }
 
 _PACKAGES = {
@@ -51,7 +53,10 @@ def advice_for(fields: dict[str, str]) -> str:
 def _extension(name: str) -> str:
     package = _PACKAGES.get(name)
     where = f"the package {package} holds it" if package else "install its package"
-    return f'The extension "{name}" is not on the server: {where}. Then, as superuser:  CREATE EXTENSION IF NOT EXISTS "{name}";'
+    return (
+        f'The extension "{name}" is not on the server: {where}. Then, as superuser:\n'
+        f'CREATE EXTENSION IF NOT EXISTS "{name}";'
+    )
 
 
 def _permission(message: str, name: str) -> str:
@@ -61,9 +66,7 @@ def _permission(message: str, name: str) -> str:
     if name or len(words) > 4:
         name = name or words[-1]
         if "database" in message:
-            return (
-                f'As owner of the database or superuser:  GRANT CREATE ON DATABASE "{name}" TO <this user>;'
-            )
+            return f'As owner of the database:  GRANT CREATE ON DATABASE "{name}" TO <this user>;'
         if "schema" in message:
-            return f'As owner of the schema or superuser:  GRANT CREATE, USAGE ON SCHEMA "{name}" TO <this user>;'
+            return f'As owner of the schema:  GRANT CREATE, USAGE ON SCHEMA "{name}" TO <this user>;'
     return "Let the owner of the object run the migrations, or grant this user what the message names."

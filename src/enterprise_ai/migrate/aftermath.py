@@ -29,8 +29,8 @@ def was_committed(
 ) -> bool | None:
     """Ask the server itself, waiting for it to recover; None when it does not answer in time.
 
-    A backend can outlive its connection, and even the postmaster, and still commit: so a transaction that is in
-    progress is waited for, and only then the history is read.
+    A backend can outlive its connection, and even the postmaster, and still commit: so a transaction that
+    is in progress is waited for, and only then the history is read.
     """
     say(f"the connection was lost during COMMIT of {file.name}; asking the server what became of it")
     deadline = time.monotonic() + _PATIENCE

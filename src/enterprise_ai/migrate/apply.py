@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 
-from . import history as _history
+from . import ledger as _ledger
 from .connection import Watcher
 from .errors import ConnectionLost, FileError, MigrationFailed, ServerError
 from .faults import explain
@@ -75,7 +75,7 @@ class FileRun:
         self._before = ""  # fingerprint of the history when the transaction began
 
     def run(self) -> int:
-        """Run, record, commit; return the milliseconds; raise `MigrationFailed`, `ConnectionLost`, `CommitUnknown`."""
+        """Run, record, commit; return milliseconds; raise `FileError`, `ConnectionLost`, `CommitUnknown`."""
         started = time.monotonic()
         self.lock.announce(self.file.name)
         try:
@@ -107,7 +107,7 @@ class FileRun:
     def _begin(self, head: Batch | None) -> None:
         """Begin the transaction and remember what tells it from every other one.
 
-        `head` are SET TRANSACTION statements of the file: they must come before any query, so before ours too.
+        `head` are SET TRANSACTION statements of the file: they must come before any query, before ours too.
         """
         lock_timeout, statement_timeout = self.timeouts
         text = "begin"
@@ -115,9 +115,7 @@ class FileRun:
             text += f"; set local lock_timeout = {lock_timeout}"
         if statement_timeout is not None:
             text += f"; set local statement_timeout = {statement_timeout}"
-        mark = (
-            f"select pg_catalog.txid_current()::text, {_history.fingerprint(self.history)}, {ROLE_SETTINGS}"
-        )
+        mark = f"select pg_catalog.txid_current()::text, {_ledger.fingerprint(self.history)}, {ROLE_SETTINGS}"
         connection = self.session.connection
         if head is None:
             row = connection.query(text + "; " + mark)[0]
@@ -146,15 +144,16 @@ class FileRun:
 
     def _check_unchanged(self) -> None:
         """Make sure that what ran is what was checked, when it was read from the disk a second time."""
-        if not self.checked.script.is_kept:
-            if MigrationFile(self.file.name, self.file.number, self.file.path).checksum != self.file.checksum:
-                raise self._broken("was changed on the disk while it ran")
+        now = MigrationFile(self.file.name, self.file.number, self.file.path)
+        if not self.checked.script.is_kept and now.checksum != self.file.checksum:
+            raise self._broken("was changed on the disk while it ran")
 
     def _record(self, milliseconds: int) -> None:
         """Write the record in the file's transaction, provided that it is still the one we began."""
         query = self.session.connection.query
         *earlier, last = self._texts()
-        record = f"{last}; {_history.insert(self.history, self.file, milliseconds, self._transaction, self._before)} returning {ROLE_SETTINGS}"
+        insert = _ledger.insert(self.history, self.file, milliseconds, self._transaction, self._before)
+        record = f"{last}; {insert} returning {ROLE_SETTINGS}"
         try:
             if earlier:
                 query(_AS_OURSELVES)
@@ -176,9 +175,9 @@ class FileRun:
         for piece in canonical(self.checked.script.chunks()):
             content += decoder.decode(piece)
             if len(content) >= CHUNK:
-                yield _history.insert_text(self.history, self.file.checksum, part, content, self._transaction)
+                yield _ledger.insert_text(self.history, self.file.checksum, part, content, self._transaction)
                 part, content = part + 1, ""
-        yield _history.insert_text(self.history, self.file.checksum, part, content, self._transaction)
+        yield _ledger.insert_text(self.history, self.file.checksum, part, content, self._transaction)
 
     def _commit(self) -> None:
         try:
@@ -188,7 +187,7 @@ class FileRun:
         except ConnectionLost as error:
             raise CommitUnknown(self._transaction, error) from error
 
-    def _record_failed(self, error: ServerError) -> MigrationFailed:
+    def _record_failed(self, error: ServerError) -> FileError:
         """Tell a deferred constraint of the file from a history that the file has damaged."""
         if error.completed == 0 and error.sqlstate not in ("25P02", "42P01"):
             return self._deferred(error)
@@ -220,7 +219,10 @@ class FileRun:
 
 # What the file has left set must not decide how its record is written.  Deferred constraints fire first, with
 # the file's role still in force: they belong to the file.
-_AS_OURSELVES = "set constraints all immediate; reset session authorization; reset role; set local search_path = pg_catalog"
+_AS_OURSELVES = (
+    "set constraints all immediate; "
+    "reset session authorization; reset role; set local search_path = pg_catalog"
+)
 
 
 class _Watch(Watcher):

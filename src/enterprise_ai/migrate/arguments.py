@@ -118,8 +118,8 @@ def parse(argv: list[str]) -> Arguments:
         else:
             words.append(word)
     _command(found, words)
-    for name, value in given:
-        _option(found, name, value)
+    for option, text in given:
+        _option(found, option, text)
     return found
 
 

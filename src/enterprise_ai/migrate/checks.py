@@ -59,7 +59,8 @@ class Checked:
 
 
 _WATCHED = frozenset(
-    "abort alter begin cluster commit create discard drop end prepare reindex rollback set start vacuum".split()
+    ["abort", "alter", "begin", "cluster", "commit", "create", "discard", "drop", "end", "prepare", "reindex"]
+    + ["rollback", "set", "start", "vacuum"]
 )
 
 

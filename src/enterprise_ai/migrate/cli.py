@@ -1,3 +1,4 @@
+# ruff: noqa: PTH100, PTH112, PTH118, PTH119, PTH120  pathlib would cost a tenth of a no-op run
 """The command line of the engine: parse, call, print; every front door leads here."""
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ class _Command:
         for name in result.removed:
             self.printer.line(f"{name}  record removed")
         self.printer.line(
-            "Only records were removed: no SQL ran, and everything these files made is still in the database.\n"
+            "Only records were removed: no SQL ran; everything these files made is still in the database.\n"
             "status now shows them as pending, and migrate would run them again; undo their schema first\n"
             "(each file ends with its rollback instructions)."
         )

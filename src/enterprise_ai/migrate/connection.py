@@ -82,7 +82,7 @@ class Connection:
         return self._collect(None, None)
 
     def run(self, text: bytes, watcher: Watcher, copy_data: Iterable[bytes] | None = None) -> int:
-        """Run a piece of a file; return how many statements were done, raise `ServerError` at the first bad one."""
+        """Run a piece of a file; return how many statements were done; raise `ServerError` at a bad one."""
         self._send(text)
         # Rows of a SELECT are of no use here: one at a time keeps memory flat, and see `_receive`.
         self._library.PQsetSingleRowMode(self._handle)

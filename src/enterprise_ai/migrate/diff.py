@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .errors import HistoryDisagrees
 from .files import canonical
-from .history import stored_text
+from .ledger import stored_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ class Interrupted(MigrateError):
 
 
 class ServerError(Exception):
-    """An error report of the server: its fields, and how many statements of the message were done before it."""
+    """An error report of the server: its fields, and how many statements of the message were done before."""
 
     def __init__(self, fields: dict[str, str], completed: int) -> None:
         super().__init__(fields.get("message", ""))

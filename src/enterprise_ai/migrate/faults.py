@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # A frame of a PL/pgSQL context in any language: the function, with or without quotes, then its line.
 _FRAME = re.compile(
-    r"^.*PL/pgSQL\D*?[\s\"»«„“]([^\s\"»«„“()]+)(?:\([^)]*\))?[\"»«“”]?\D+?(\d+)", re.MULTILINE
+    r"^.*PL/pgSQL\D*?[\s\"»«„“]([^\s\"»«„“()]+)(?:\([^)]*\))?[\"»«“”]?\D+?(\d+)",
+    re.MULTILINE,
 )
 _INLINE = "inline_code_block"
 _QUOTE = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$|'")
@@ -25,7 +26,7 @@ _LINE = re.compile(r"[^\n]*\n")
 
 
 def explain(script: Script, batch: Batch, error: ServerError, number: int, encoding: str) -> MigrationFailed:
-    """Turn an error in a batch into a failure with its place; `number` is that of the batch's first statement."""
+    """Turn an error in a batch into a failure with its place; its first statement has this `number`."""
     index = min(error.completed, len(batch.statements) - 1)
     statement = batch.statements[index]
     offset = _offset(script, batch, statement, error, encoding)
@@ -84,7 +85,7 @@ def _makes(text: str, name: str) -> bool:
 
 
 def _inside(text: str, context: str, name: str, error: ServerError) -> int | None:
-    """Return the offset of the fault in the body that a statement holds, from the context's line for `name`."""
+    """Return the offset of the fault in the body that a statement holds, from the context of `name`."""
     quote = _QUOTE.search(text, text.lower().find(" as ") if name != _INLINE else 0)
     body = quote.end() if quote else 0
     frames = list(_frames(context))

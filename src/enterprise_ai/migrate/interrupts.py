@@ -6,18 +6,18 @@ import os
 import select
 import signal
 
+from .errors import Interrupted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-from .errors import Interrupted
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """While entered, SIGINT, SIGTERM and SIGHUP only leave a note; the run looks at it where it can stop cleanly.
+    """While entered, SIGINT, SIGTERM and SIGHUP only leave a note, which is read where the run can stop.
 
     A second signal of the same kind acts at once, as if we were not there.
     """

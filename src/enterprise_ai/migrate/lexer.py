@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     pass
 
 
-#: A statement: text[start:end] with its semicolon, its first words in lower case, and what is special about it.
+#: A statement: text[start:end] with its semicolon, its first words in lower case, and whether data follows.
 Statement = NamedTuple(
     "Statement", [("start", int), ("end", int), ("words", "tuple[str, ...]"), ("copies", bool)]
 )
@@ -51,19 +51,33 @@ _CONTINUED = re.compile(r"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n
 _DULL = re.compile(r"[^A-Za-z_\x80-\U0010ffff'\"$\\;()/.-]*")
 
 # A run of what is not difficult, at the speed of C: no dollar sign, backslash or block comment.  A quoted
-# string without a backslash ends alike whatever its kind.  Bounded, since each round costs the matcher memory.
+# string without a backslash ends alike whatever its kind.  Bounded: each round costs the matcher memory.
 _PLAIN = re.compile(
     r"""[^'";$\\/-]*(?:(?:'[^'\\]*'|"[^"]*"|--[^\n\r]*|-(?!-)|/(?!\*))[^'";$\\/-]*){0,1000}"""
 )
 # Words that begin a statement which needs the careful way: what may hold `;` inside or data behind, and
 # those whose following words matter to the engine.
 _CAREFUL = frozenset(
-    "abort alter begin cluster commit copy create discard drop end prepare reindex rollback set start vacuum".split()
+    [
+        "abort",
+        "alter",
+        "begin",
+        "cluster",
+        "commit",
+        "copy",
+        "create",
+        "discard",
+        "drop",
+        "end",
+        "prepare",
+        "reindex",
+    ]
+    + ["rollback", "set", "start", "vacuum"]
 )
 
 
 def next_start(text: str, position: int, final: bool) -> int:
-    """Skip white space, comments and empty statements; return where the next statement starts (or len(text))."""
+    """Skip white space, comments and empty statements; return where the next statement starts, or the end."""
     while True:
         position = _SPACE.match(text, position).end()  # type: ignore[union-attr]
         if text.startswith("--", position):
@@ -164,7 +178,7 @@ class _Careful:
         self.previous = word
 
     def _nesting(self, word: str) -> None:
-        """Follow BEGIN ATOMIC … END with CASE … END inside: the semicolons between do not end the statement."""
+        """Follow BEGIN ATOMIC … END with CASE … END inside: semicolons between do not end the statement."""
         if self.atomic:
             if self.previous in ("as", "."):
                 return  # a label or a column may bear any name

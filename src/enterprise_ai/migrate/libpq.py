@@ -1,3 +1,4 @@
+# ruff: noqa: PTH118, PTH208  pathlib would cost a tenth of a no-op run
 """How to call libpq, the C library inside every PostgreSQL driver, without importing the driver.
 
 The engine needs more than DB-API offers: one result per statement of a message, notices with their fields
@@ -13,11 +14,11 @@ import sys
 from ctypes import POINTER, Structure, c_char_p, c_int, c_void_p
 from importlib.machinery import PathFinder
 
+from .errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
-
-from .errors import UsageError
 
 # ExecStatusType
 EMPTY_QUERY, COMMAND_OK, TUPLES_OK, COPY_OUT, COPY_IN = 0, 1, 2, 3, 4
@@ -112,10 +113,10 @@ def _open() -> Any:
     for path in _candidates():
         try:
             library = ctypes.CDLL(path)
-            library.PQsetSingleRowMode
-        except (OSError, AttributeError):
+        except OSError:
             continue
-        return library
+        if hasattr(library, "PQsetSingleRowMode"):  # a static build may hide the symbols
+            return library
     raise UsageError(
         f"no PostgreSQL driver is installed for {sys.executable}",
         advice="pip install psycopg2-binary    (or: pip install 'psycopg[binary]')",

@@ -1,3 +1,4 @@
+# ruff: noqa: S608  only numbers are put into these queries
 """How one runner at a time is let in: an advisory lock on a connection that does nothing else."""
 
 from __future__ import annotations

@@ -118,7 +118,8 @@ class Migrator:
             connection.close()
 
     def rollback(self, name: str, *, reason: str | None = None) -> RollbackResult:
-        """Take the records of a file and of everything after it out of the history; runs no SQL of any file."""
+        """Take the records of a file and of everything after it out of the history; runs no SQL of them."""
+        from . import ledger as _ledger
         from .lock import RunnerLock
         from .results import RollbackResult
 
@@ -132,7 +133,7 @@ class Migrator:
                 lock.acquire(history.schema, self._lock_wait, self._say)
                 history = _history.look(connection)
                 rows = self._rows_from(name, history.applied)
-                _history.remove(connection, history, rows, reason)
+                _ledger.remove(connection, history, rows, reason)
             finally:
                 lock.release()
             return RollbackResult(self.database, tuple(row.name for row in reversed(rows)))
@@ -140,7 +141,7 @@ class Migrator:
             connection.close()
 
     def differences(self, name: str) -> str:
-        """Return how an edited file differs from the text that ran, as a unified diff; empty when it is not known."""
+        """Return how an edited file differs from the text that ran, as a unified diff; empty if not known."""
         from .diff import difference
 
         connection = self._connect()
@@ -159,7 +160,7 @@ class Migrator:
     def _run(
         self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
     ) -> MigrateResult:
-        """Run what is pending with the lock held; everything is read again, another runner may just have been here."""
+        """Run what is pending with the lock held; all is read again, another runner may have been here."""
         from .apply import Listener
         from .results import Done, MigrateResult
         from .runner import Run, Settings, check

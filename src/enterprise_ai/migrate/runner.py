@@ -81,8 +81,8 @@ class Run:
         if not history.exists:
             if history.makes_schema:
                 self.say(
-                    f"{history.user} may not create tables in the schemas of its search_path; the history goes to the schema "
-                    f'"{history.schema}"'
+                    f"{history.user} may not create tables in the schemas of its search_path; "
+                    f'the history goes to the schema "{history.schema}"'
                 )
             history.create(connection)
             history = _history.look(connection)
@@ -163,7 +163,8 @@ class Run:
     def _back_off(self, file: MigrationFile, failure: MigrationFailed, attempt: int) -> None:
         pause = min(0.25 * 2**attempt, 15.0) * random.uniform(0.5, 1.0)
         self.say(
-            f"{file.name}: {failure.message}; attempt {attempt + 1} of {self.settings.lock_attempts} in {pause:.1f} s"
+            f"{file.name}: {failure.message}; "
+            f"attempt {attempt + 1} of {self.settings.lock_attempts} in {pause:.1f} s"
         )
         if self.interrupts is not None:
             self.interrupts.sleep(pause)

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 # What DISCARD ALL does; that command itself is refused in a message with others.
 _RESET = (
-    "reset session authorization; reset all; close all; unlisten *; select pg_catalog.pg_advisory_unlock_all(); "
-    "deallocate all; discard plans; discard sequences; discard temp"
+    "reset session authorization; reset all; close all; unlisten *; deallocate all; "
+    "select pg_catalog.pg_advisory_unlock_all(); discard plans; discard sequences; discard temp"
 )
 
-# What even DISCARD ALL leaves behind: a custom setting goes on existing (empty), a loaded library and a random
-# seed stay.  A file that mentions one of these makes the next one start on a new connection.
+# What even DISCARD ALL leaves behind: a custom setting goes on existing (empty), a loaded library and a
+# random seed stay.  A file that mentions one of these makes the next one start on a new connection.
 _LASTING = re.compile(
     r"set_config|setseed|\bload\b|\bset\s+(?:session\s+|local\s+)?[a-z_]\w*\s*\.", re.IGNORECASE
 )
 
 #: SQL for the settings of database and role, which a session reads only when it starts.
 ROLE_SETTINGS = (
-    "(select pg_catalog.md5(pg_catalog.string_agg(s::text, ' ' order by s.setdatabase, s.setrole)) "
-    "from pg_catalog.pg_db_role_setting as s)"
+    "(select pg_catalog.md5(pg_catalog.string_agg(s::text, ' ' order by s.setdatabase, s.setrole))"
+    " from pg_catalog.pg_db_role_setting as s)"
 )
 
 
 class Session:
-    """A connection for files, replaced by a new one whenever the old one could still show where it has been."""
+    """A connection for files, replaced by a new one when the old one could still show where it has been."""
 
     def __init__(self, target: Target, interrupts: Interrupts | None) -> None:
         self._target = target

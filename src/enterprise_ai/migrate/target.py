@@ -33,7 +33,7 @@ class Target:
         ]
 
     def parameters(self) -> list[Any]:
-        """List the (keyword, value) pairs for libpq; what the user said comes after, and beats, our defaults."""
+        """List the (keyword, value) pairs for libpq; what the user said comes after our defaults and wins."""
         pairs = [("fallback_application_name", "enterprise-ai migrate")]
         if "PGCONNECT_TIMEOUT" not in os.environ:
             pairs.append(("connect_timeout", "10"))
@@ -63,7 +63,8 @@ class Target:
         if self.url and _is_ambiguous(self.url):
             # libpq cut the URL in the wrong places, so its text may quote pieces of the password.
             return ConnectionFailed(
-                "cannot connect with the given URL: its user or password seems to hold an unencoded character",
+                "cannot connect with the given URL: "
+                "its user or password seems to hold an unencoded character",
                 advice=_ENCODE,
             )
         text = self.redact(text.strip())
@@ -102,7 +103,7 @@ def _parse(url: str) -> dict[str, str]:
             raise ConnectionFailed("the database URL cannot be read", advice=_ENCODE)
         raise ConnectionFailed(
             "the connection string cannot be read: it is neither a URL nor a list of key=value",
-            advice="Put single quotes around a value with spaces, and a backslash before a quote in it: password='it\\'s'.",
+            advice="Put single quotes around a value with spaces, and a backslash before a quote in it.",
         )
     found = {}
     index = 0
