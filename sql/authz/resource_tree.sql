@@ -1,6 +1,7 @@
 -- A resource knows the way down to it (ancestors, the root first), so that a decision reads one row and
 -- not a chain. It is kept in the transaction that places or moves the resource, which locks all that the
 -- resource will lie below: none of it can be moved meanwhile, and a snapshot from before a move fails (40001).
+-- A move has to see what others placed below the resource until the lock was had, so it needs new snapshots.
 
 create or replace function authz._keep_ancestors()
     returns trigger
@@ -14,6 +15,13 @@ declare
     v_way uuid[];
     v_parent_type text;
 begin
+    if tg_op = 'UPDATE' and new.parent_id is distinct from old.parent_id
+       and current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'Resource % cannot be moved in a % transaction', new.id,
+            current_setting('transaction_isolation')
+            using errcode = 'ZA005', hint = 'Move it in a read committed transaction; nothing has been changed.';
+    end if;
+
     new.ancestors := '{}';
     if new.parent_id is null then
         return new;
@@ -57,7 +65,7 @@ $$;
 
 comment on function authz._keep_ancestors() is
     'Before-row trigger: ancestors is the way from the root to the parent. Raises ZA003 for a circle, ZA004 for a
-parent of the wrong type.';
+parent of the wrong type, ZA005 for a move in a transaction that could not see all it has to move.';
 
 revoke all on function authz._keep_ancestors() from public;
 
