@@ -1,4 +1,4 @@
--- Every foreign key has an index that leads with its columns.
+-- Every foreign key has an index that leads with its columns, or a unique one within them that finds the row.
 select c.conrelid::regclass as table_name, c.conname
 from pg_constraint as c
 join pg_namespace as n on n.oid = c.connamespace
@@ -9,5 +9,6 @@ where c.contype = 'f'
       where i.indrelid = c.conrelid
         and i.indisvalid
         and i.indpred is null
-        and (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
+        and ((i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey
+             or i.indisunique and c.conkey @> i.indkey::int2[])
   );
