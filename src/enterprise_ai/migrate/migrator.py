@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from . import history as _history
 from .compare import Comparison
 from .connection import wait_for
@@ -39,7 +41,7 @@ class Migrator:
         self,
         url: str | None = None,
         *,
-        migrations: str,
+        migrations: str | os.PathLike[str],
         wait: float | None = None,
         lock_timeout: float | None = 2.0,
         statement_timeout: float | None = None,
@@ -48,7 +50,7 @@ class Migrator:
         listener: Listener | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
-        self.migrations = migrations
+        self.migrations = os.fspath(migrations)
         self._target = Target(url)
         self._wait = wait
         self._lock_timeout = _milliseconds(lock_timeout)
