@@ -985,6 +985,8 @@ create table identity.user_profiles (
     updated_at  timestamptz not null default now(),
 
     constraint user_profiles_pkey primary key (tenant_id, user_id),
+    constraint user_profiles_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
     constraint user_profiles_user_id_fkey foreign key (tenant_id, user_id)
         references identity.users (tenant_id, id) on delete cascade,
     constraint user_profiles_manager_id_fkey foreign key (tenant_id, manager_id)
@@ -2522,6 +2524,8 @@ create table authz.access_review_items (
     revoked_at      timestamptz,
 
     constraint access_review_items_pkey primary key (tenant_id, id),
+    constraint access_review_items_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
     constraint access_review_items_assignment_key unique (tenant_id, review_id, assignment_kind, assignment_id),
     constraint access_review_items_review_id_fkey foreign key (tenant_id, review_id)
         references authz.access_reviews (tenant_id, id) on delete cascade,
@@ -2578,6 +2582,8 @@ create table authz.break_glass_events (
     reviewed_at    timestamptz,
 
     constraint break_glass_events_pkey primary key (tenant_id, id),
+    constraint break_glass_events_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
     constraint break_glass_events_user_id_fkey foreign key (tenant_id, user_id)
         references identity.users (tenant_id, id) on delete no action,
     constraint break_glass_events_role_id_fkey foreign key (tenant_id, role_id)
