@@ -9,7 +9,74 @@ import psycopg
 from psycopg import sql
 
 # What a check wants that cannot be read off the catalogue: table -> column -> SQL expression.
-SPECIAL: dict[str, dict[str, str]] = {}
+MONTH = "date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'"
+NEXT_MONTH = "(date_trunc('month', now() at time zone 'UTC') + interval '1 month') at time zone 'UTC'"
+# The generator refers to the first row it made; this is one made later.
+ANOTHER_USER = (
+    "(select u.id from identity.users as u where u.tenant_id = platform.current_tenant_id() order by u.id desc limit 1)"
+)
+SPECIAL: dict[str, dict[str, str]] = {
+    "analytics.analytics_reports": {"definition": """'{"measures": ["cost"]}'"""},
+    "analytics.api_usage_logs": {"route": "'/v1/things/{id}'", "status_code": "200"},
+    "analytics.billing_periods": {"starts_at": MONTH, "ends_at": NEXT_MONTH},
+    "analytics.budget_reservations": {"currency": "'USD'", "expires_at": "now() + interval '1 minute'"},
+    "analytics.budget_windows": {"starts_at": MONTH, "ends_at": NEXT_MONTH},
+    "analytics.budgets": {"hard_limit": "100"},
+    "analytics.cost_allocations": {
+        "billing_period_start": MONTH,
+        "billing_period_end": NEXT_MONTH,
+        "billing_currency": "'USD'",
+        "charge_period_start": MONTH,
+        "charge_period_end": NEXT_MONTH,
+        "charge_category": "'Credit'",
+    },
+    # A user of the tenant must be there.
+    "analytics.cost_center_assignments": {"user_id": ANOTHER_USER},
+    "analytics.performance_metrics": {
+        "bucket_at": "date_trunc('minute', now())",
+        "metric_name": "'queue.depth'",
+        "samples": "1",
+        "bucket_counts": "'{1}'",
+    },
+    "analytics.report_executions": {"due_at": "now()"},
+    "analytics.usage_rollups": {"bucket_at": "date_trunc('hour', now() at time zone 'UTC') at time zone 'UTC'"},
+    "security.compliance_frameworks": {"code": "'TEST'", "url": "'https://example.com/'"},
+    "security.pii_findings": {"start_offset": "0", "end_offset": "5", "confidence": "0.9"},
+    "security.pii_detectors": {"confidence": "0.9", "examples": "'{x}'"},
+    "security.encryption_keys": {"wrapped_key": "decode(repeat('ab', 40), 'hex')"},
+    "security.data_subject_requests": {"due_at": "now() + interval '1 month'"},
+    "audit.audit_logs": {"event_type": "'platform.thing.done'"},
+    "audit.change_tracking": {"operation": "'insert'", "row_key": """'{"id": 1}'"""},
+    "audit.ledger_blocks": {
+        "era": "0",
+        "number": "1",
+        "from_transaction_id": "1",
+        "to_transaction_id": "2",
+    },
+    "audit.change_sets": {"changes": "'[{}]'", "expires_at": "now() + interval '1 day'"},
+    "audit.investigation_items": {"kind": "'note'", "note": "'seen'"},
+    "authz.break_glass_events": {"reason": "'The building is on fire.'", "expires_at": "now() + interval '1 hour'"},
+    "authz.delegations": {
+        "delegate_id": ANOTHER_USER,
+        "permission_id": "(select min(p.id) from authz.permissions as p)",
+        "valid_until": "now() + interval '1 day'",
+    },
+    "authz.proxy_grants": {"actor_id": ANOTHER_USER, "all_permissions": "true"},
+    "identity.api_keys": {"prefix": "'eai_k_1'"},
+    "identity.mfa_factors": {"totp_secret": "'x'"},
+    "identity.one_time_tokens": {"email": "'ada@example.com'", "expires_at": "now() + interval '1 hour'"},
+    "identity.refresh_tokens": {"expires_at": "now() + interval '1 hour'"},
+    "identity.user_passwords": {"password_hash": "'$argon2id$v=19$'"},
+    "identity.user_sessions": {
+        "idle_expires_at": "now() + interval '1 hour'",
+        "expires_at": "now() + interval '1 hour'",
+    },
+    "llm.documents": {"media_type": "'text/plain'", "storage_uri": "'s3://bucket/key'"},
+    "llm.message_contents": {"kind": "'text'", "content": "'Hello'"},
+    "llm.prompt_template_versions": {"messages": """'[{"role": "user", "content": "Hello"}]'""", "version": "1"},
+    "platform.tenant_settings": {"key": "'llm.temperature'", "value": "'0.5'"},
+    "identity.users": {"email": "replace(platform.new_id()::text, '-', '') || '@example.com'"},
+}
 
 BY_TYPE = {
     "uuid": "platform.new_id()",
@@ -40,13 +107,18 @@ class Generator:
         self._made[table, tenant_id] = made
         return made
 
+    def add_row(self, table: str, tenant_id: Any = None) -> dict[str, Any]:
+        """Make one more row, which later rows do not refer to by themselves."""
+        self.ensure_row(table, tenant_id)
+        return self._insert(table, tenant_id)
+
     def _existing(self, table: str, tenant_id: Any) -> dict[str, Any] | None:
         where, params = "true", []
         if "tenant_id" in self._columns(table) and tenant_id is not None:
             where, params = "tenant_id = %s", [tenant_id]
         elif table == "identity.tenants":
             where, params = "id = %s", [tenant_id]
-        cursor = self._conn.execute(f"select * from {table} where {where} limit 1", params)  # noqa: S608
+        cursor = self._conn.execute(f"select * from {table} where {where} order by 1, 2 limit 1", params)  # noqa: S608
         row = cursor.fetchone()
         return dict(zip([column.name for column in cursor.description], row, strict=True)) if row else None
 

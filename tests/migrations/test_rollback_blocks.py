@@ -10,14 +10,15 @@ from enterprise_ai.migrate import Migrator
 
 MIGRATIONS = sorted((Path(__file__).resolve().parents[2] / "migrations").glob("[0-9]*.sql"))
 
-# Everything in a database that is neither the server's own nor an extension's.
+# Everything in a database that is neither the server's own nor an extension's. Extensions and group roles stay:
+# an administrator may have made them, and others may use them.
 INVENTORY = """
 select 'schema', nspname::text, nspacl::text from pg_namespace where nspname !~ '^pg_(toast|temp)' and nspname not in ('pg_catalog', 'information_schema')
 union all
-select 'relation', c.oid::regclass::text, c.relkind || coalesce(c.relacl::text, '')
+select 'relation', c.oid::regclass::text, c.relkind::text || coalesce(c.relacl::text, '')
 from pg_class as c where c.relnamespace::regnamespace::text !~ '^(pg_catalog|pg_toast|information_schema)' and c.relname !~ '^schema_migrations'
 union all
-select 'column', a.attrelid::regclass::text || '.' || a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(a.attacl::text, '')
+select 'column', a.attrelid::regclass::text || '.' || a.attname, format_type(a.atttypid, a.atttypmod) || a.attnotnull::text || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(a.attacl::text, '')
 from pg_attribute as a join pg_class as c on c.oid = a.attrelid left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v') and c.relnamespace::regnamespace::text !~ '^(pg_catalog|pg_toast|information_schema)' and c.relname !~ '^schema_migrations'
 union all
@@ -34,8 +35,6 @@ select 'trigger', tgrelid::regclass::text || '.' || tgname, pg_get_triggerdef(oi
 union all
 select 'type', t.oid::regtype::text, t.typtype::text from pg_type as t
 where t.typtype in ('d', 'e', 'r') and t.typnamespace::regnamespace::text !~ '^(pg_catalog|information_schema)'
-union all
-select 'extension', extname::text, '' from pg_extension
 union all
 select 'setting', coalesce(setrole::regrole::text, ''), setconfig::text from pg_db_role_setting
 where setdatabase = (select oid from pg_database where datname = current_database())

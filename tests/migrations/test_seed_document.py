@@ -2,7 +2,11 @@
 
 from decimal import Decimal
 
+import psycopg
 import pytest
+
+from enterprise_ai.migrate import Migrator
+from tests.conftest import MIGRATIONS
 
 CONTEXT = """
 select platform._seal_context(jsonb_build_object('tenant_id', d.tenant_id))
@@ -64,28 +68,32 @@ def test_resource_types(db):
 )
 def test_models_with_pricing_and_capabilities(db, model, display_name, prices, is_deprecated):
     rows = db.execute(
-        "select m.display_name, m.deprecated_at, p.meter, p.unit_price * (1000000 / p.unit_quantity), p.currency"
-        " from llm.llm_models as m join llm.llm_model_prices as p on p.model_id = m.id where m.name = %s", [model]
+        "select m.display_name, m.deprecated_on, p.meter, p.unit_price * 1000000 / p.unit_quantity, p.currency,"
+        " m.context_window_tokens, m.capabilities from llm.llm_models as m join llm.llm_model_prices as p"
+        " on (p.provider_name, p.model_name) = (m.provider_name, m.name) where m.name = %s and p.valid_until is null",
+        [model],
     ).fetchall()
     assert {row[0] for row in rows} == {display_name}
-    assert {row[1].date().isoformat() if row[1] else None for row in rows} == {"2026-10-23" if is_deprecated else None}
+    assert {row[1].isoformat() if row[1] else None for row in rows} == {"2026-10-23" if is_deprecated else None}
     assert {row[4] for row in rows} == {"USD"}
+    assert all(row[5] >= 16000 and "streaming" in row[6] for row in rows)
     by_meter = {row[2]: row[3] for row in rows}
-    wanted = dict(zip(("input", "output", "cache_read_input"), prices, strict=True))
+    wanted = dict(zip(("input_tokens", "output_tokens", "cache_read_input_tokens"), prices, strict=True))
     assert by_meter == {meter: Decimal(price) for meter, price in wanted.items() if price}
 
 
 def test_compliance_frameworks_with_requirements_and_controls(db):
     rows = db.execute(
-        "select f.name, count(distinct r.id), count(distinct c.control_id) from security.compliance_frameworks as f"
-        " join security.compliance_requirements as r on r.framework_id = f.id"
-        " left join security.requirement_controls as c on c.requirement_id = r.id group by f.name"
+        "select f.code, count(distinct r.reference), count(distinct c.control_code)"
+        " from security.compliance_frameworks as f"
+        " join security.compliance_requirements as r on r.framework_code = f.code"
+        " left join security.requirement_controls as c using (framework_code, reference) group by f.code"
     ).fetchall()
     assert {row[0] for row in rows} == {"GDPR", "CCPA", "HIPAA", "SOX", "PCI-DSS"}
     assert all(requirements >= 5 and controls >= 3 for _, requirements, controls in rows)
 
 
-@pytest.mark.parametrize("prefix", ["system", "security", "limits", "llm", "analytics"])
+@pytest.mark.parametrize("prefix", ["platform", "security", "limits", "llm", "analytics"])
 def test_configuration_settings(db, prefix):
     (count,) = db.execute(
         "select count(*) from platform.configuration_settings where key like %s", [prefix + ".%"]
@@ -107,15 +115,15 @@ def test_large_tables_have_monthly_partitions(db, table):
     assert all(start.day == end.day == 1 and start < end for start, end in rows)
 
 
-def test_names_of_the_document_need_no_schema(db):
+def test_names_of_the_document_need_no_schema(empty_database):
     """The document writes `audit_logs`, not `audit.audit_logs`: the database's search path finds them."""
-    for table in ("schema_migrations", "audit_logs", "api_usage_logs", "cost_allocations", "llm_usage_logs"):
-        db.execute(f"select count(*) from {table}")  # noqa: S608
+    Migrator(empty_database, migrations=MIGRATIONS).migrate()
+    with psycopg.connect(empty_database) as conn:
+        for table in ("schema_migrations", "audit_logs", "api_usage_logs", "cost_allocations", "llm_usage_logs"):
+            conn.execute(f"select count(*) from {table}")  # noqa: S608
 
 
 def test_seeding_twice_changes_nothing(db, default):
-    from tests.conftest import MIGRATIONS
-
     tables = names(db, "select c.oid::regclass::text from pg_class as c where c.relkind in ('r', 'p')"
                        " and c.relnamespace::regnamespace::name = any (platform.domains()) and not c.relispartition")
 
