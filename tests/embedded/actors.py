@@ -99,7 +99,7 @@ def unprivileged() -> pwd.struct_passwd:
 
 
 def python_for(user: int, lib: Path) -> str:
-    """A Python that this account can run, with our package and the driver; skips the test when there is none."""
+    """A Python that this account can run, with our package and the driver; else the test is skipped."""
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         try:
             done = subprocess.run(

@@ -77,13 +77,14 @@ class Agent:
         cursor = self._connection.execute(text)
         return [[str(value) for value in row] for row in cursor.fetchall()] if cursor.description else []
 
-    def send(self, text: str) -> None:
-        """Have the server begin a statement, and do not wait for its end."""
+    def send(self, text: str) -> int:
+        """Have the server begin a statement and do not wait for its end; gives the process at work."""
         import psycopg
 
         self._connection = psycopg.connect(self._server.url(), autocommit=True)
         self._connection.pgconn.send_query(text.encode())
         self._connection.pgconn.flush()
+        return self._connection.info.backend_pid
 
     def start(self) -> bool:
         return self._server.start()

@@ -32,16 +32,17 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def lib() -> Iterator[Path]:
     """The package, the driver and the agent where every account can read them."""
-    folder = new_folder("lib")
+    folder = new_program_folder("lib")
     stage(folder / "lib")
     yield folder / "lib"
     shutil.rmtree(folder)
 
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A folder that every account can pass through; pytest's own is closed to all but us."""
-    folder = new_folder("test")
+    new = new_program_folder if "programs" in request.fixturenames else new_folder
+    folder = new("test")
     yield folder
     monkeypatch.undo()
     for lock in list(folder.rglob("start.lock")):
@@ -60,6 +61,11 @@ def template() -> Iterator[Path]:
     yield folder / "pg" / "data"
     server.destroy()
     folder.rmdir()
+
+
+@pytest.fixture
+def programs() -> None:
+    """For tests whose folder holds programs that are run."""
 
 
 @pytest.fixture
@@ -121,6 +127,16 @@ def agents(root: Path, lib: Path) -> Iterator[Callable[..., Actor]]:
 
 
 def new_folder(name: str) -> Path:
+    """Make a folder that every account can pass through, in memory where there is plenty of that."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
+    folder = Path(tempfile.mkdtemp(prefix=f"enterprise-ai-{name}-", dir=memory if roomy else "/tmp"))
+    folder.chmod(0o711)
+    return folder
+
+
+def new_program_folder(name: str) -> Path:
+    """The same where programs can be run from: memory file systems often forbid it."""
     folder = Path(tempfile.mkdtemp(prefix=f"enterprise-ai-{name}-", dir="/tmp"))
     folder.chmod(0o711)
     return folder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import os
 import subprocess
 import sys
 
@@ -47,8 +47,7 @@ def test_status_as_json_names_everything(run, root):
     status = json.loads(out)
     assert code == 0
     assert (status["state"], status["kept"], status["data_dir"]) == ("running", True, str(root / "data"))
-    assert set(status) == {"state", "version", "pid", "data_dir", "socket_dir", "bindir", "uuid_ossp_stand_in",
-                           "kept", "log_path", "url"}  # fmt: skip
+    assert {"version", "pid", "socket_dir", "bindir", "uuid_ossp_stand_in", "log_path", "url"} < set(status)
 
 
 def test_start_makes_a_dropped_database_again(run):
@@ -88,7 +87,7 @@ def test_no_psql_is_said_with_the_url(run, monkeypatch):
 
 def test_destroy_wants_a_yes(run, root, monkeypatch):
     run("start")
-    monkeypatch.setattr(sys, "stdin", open(os.devnull))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     code, _, err = run("destroy")
     assert (code, "add --yes" in err) == (2, True)
     assert (root / "data").exists()

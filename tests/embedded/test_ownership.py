@@ -105,7 +105,7 @@ def test_a_folder_of_somebody_else_is_left_alone(root):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_made_is_said():
-    with pytest.raises(EmbeddedError, match="Cannot create the data folder /proc/.*--data-dir"):
+    with pytest.raises(EmbeddedError, match=r"Cannot create the data folder /proc/.*--data-dir"):
         EmbeddedServer(Path("/proc/enterprise-ai")).start()
 
 
@@ -151,7 +151,7 @@ def test_an_account_can_be_asked_for(root, monkeypatch):
 @as_root
 def test_an_account_that_does_not_exist_is_said(root, monkeypatch):
     monkeypatch.setenv("EMBEDDED_PG_USER", "no-such-account")
-    with pytest.raises(EmbeddedError, match="looked for no-such-account. Set EMBEDDED_PG_USER"):
+    with pytest.raises(EmbeddedError, match=r"looked for no-such-account. Set EMBEDDED_PG_USER"):
         EmbeddedServer(root)
 
 

@@ -26,7 +26,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def conn():
-    """The stand-in's functions, in a schema of their own, beside the real extension where the server has it."""
+    """The stand-in's functions, in a schema of their own, beside the real extension."""
     folder = new_folder("shim")
     server = EmbeddedServer(folder / "pg", fast=True)
     with server.lease(), psycopg.connect(server.url(), autocommit=True) as conn:
@@ -56,8 +56,9 @@ def test_named_values_equal_the_standard_and_the_real_extension(conn, version, n
 def test_it_has_the_real_extensions_functions_and_no_others(conn):
     def functions(schema):
         return conn.execute(
-            "select proname, pg_get_function_arguments(oid), prorettype::regtype::text, provolatile, proisstrict, "
-            "proparallel from pg_proc where pronamespace = %s::regnamespace and proname like 'uuid%%' order by 1",
+            "select proname, pg_get_function_arguments(oid), prorettype::regtype::text, "
+            "provolatile, proisstrict, proparallel "
+            "from pg_proc where pronamespace = %s::regnamespace and proname like 'uuid%%' order by 1",
             [schema],
         ).fetchall()
 

@@ -54,8 +54,7 @@ def choose(account: Account, layout: Layout, major: int | None) -> Installation:
 def usable_bindir() -> Path:
     """Return the programs that a new embedded server would run on, for other scratch servers to use."""
     layout = Layout(paths.chosen_root(None))
-    paths.make_root(layout)  # a wheel's programs are copied into it
-    with locks.exclusive(layout.start_lock, locks.GATE_WAIT):
+    with locks.gate(layout):  # a wheel's programs are copied into the folder
         return choose(server_account(layout.data), layout, None).bindir
 
 

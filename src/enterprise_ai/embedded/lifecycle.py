@@ -18,6 +18,7 @@ from enterprise_ai.embedded.paths import Layout
 
 READY_WAIT = 600.0  # crash recovery replays what was written since the last checkpoint
 ORPHAN_WAIT = 75.0  # for queries that outlive their server; one that lost its pid file ends itself in 60 s
+ANSWER_WAIT = 2.0  # a server that answers so long and cannot be seen is in another container
 STOP_WAITS = ((signal.SIGINT, 60.0), (signal.SIGQUIT, 30.0))  # the second without a checkpoint
 NOBODY = "999999999"  # a process number beyond every system's limit
 
@@ -32,9 +33,12 @@ def bring_up(layout: Layout, account: Account, fast: bool) -> bool:
         if running:  # left starting by somebody who was killed, or still stopping
             patience.spend(READY_WAIT, f"The embedded server stays {running.phase!r}.", layout)
             continue
+        if process.answers(layout.sockets(account.uid)):  # as a killed one does for a moment
+            patience.spend(ANSWER_WAIT, _unseen(layout), layout)
+            continue
         alive = locks.try_lock(layout.alive_lock)
         if alive is None:
-            _wait_for_orphans(layout, account, patience)
+            patience.spend(ORPHAN_WAIT, _unseen(layout), layout)
             continue
         try:
             _start(layout, account, fast, alive)
@@ -46,7 +50,7 @@ def bring_up(layout: Layout, account: Account, fast: bool) -> bool:
 def halt(layout: Layout, account: Account) -> bool:
     """Stop the server if it is provably ours; return whether one ran. Raise `EmbeddedError` if it stays."""
     if process.postmaster(layout, account.uid) is None:
-        if locks.is_held(layout.alive_lock):
+        if not _within(ANSWER_WAIT, lambda: not locks.is_held(layout.alive_lock)):
             raise EmbeddedError(_unseen(layout))
         return False
     for signum, wait in STOP_WAITS:
@@ -62,11 +66,6 @@ def halt(layout: Layout, account: Account) -> bool:
 def _start(layout: Layout, account: Account, fast: bool, alive: int) -> None:
     """Start the server, which inherits `alive`; the cluster is made first where there is none."""
     sockets = layout.sockets(account.uid)
-    if process.answers(sockets):
-        raise EmbeddedError(
-            f"A server that cannot be seen from here answers on {sockets}: another container probably shares "
-            "the folder. Stop it there, or give each container a --data-dir of its own."
-        )
     server = discovery.choose(account, layout, cluster.major_of(layout.data))
     overlay.prune(layout.runtime, keep=server.bindir)
     shutil.rmtree(layout.discarded, ignore_errors=True)  # left by a destroy that was killed
@@ -119,18 +118,11 @@ def _bury_dead_pids(layout: Layout, account: Account) -> None:
         accounts.write(account, lock, "\n".join([NOBODY, *old[1:]]) + ("" if len(old) > 1 else "\n"))
 
 
-def _wait_for_orphans(layout: Layout, account: Account, patience: _Patience) -> None:
-    """Wait while processes of a dead server go on: until they end, a second server would ruin the data."""
-    if process.answers(layout.sockets(account.uid)):
-        raise EmbeddedError(_unseen(layout))
-    patience.spend(ORPHAN_WAIT, _unseen(layout), layout)
-
-
 def _unseen(layout: Layout) -> str:
     return (
-        f"The server that used {layout.data} is gone, but processes of it still run "
-        f"({locks.described(layout.alive_lock)}), or it runs in another container that shares the folder. "
-        "Nothing was started or stopped. Wait for them or end them, then try again."
+        f"The server on {layout.data} cannot be seen, but processes of it still run "
+        f"({locks.described(layout.alive_lock)}): it died before them, or it runs in another container that "
+        "shares the folder. Nothing was started or stopped. Wait for them or end them, then try again."
     )
 
 

@@ -18,33 +18,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from enterprise_ai.embedded import paths
 from enterprise_ai.embedded.errors import EmbeddedError
+from enterprise_ai.embedded.paths import Layout
 
 PAUSE = 0.02
-GATE_WAIT = 660.0  # for start.lock: a start may have to recover for long; a stuck one is named in the end
+GATE_WAIT = 660.0  # a start may have to recover for long; one that is stuck is named in the end
 BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 @contextmanager
-def exclusive(path: Path, wait: float) -> Iterator[None]:
-    """Hold the lock; raise `EmbeddedError` naming the holders when it is not free within `wait` seconds."""
-    deadline = time.monotonic() + wait
-    while True:
-        held = try_lock(path)
-        if held is not None and _same_file(held, path):
-            break
-        if held is not None:  # removed by a destroy while we waited: ours locks nothing any more
-            os.close(held)
+def gate(layout: Layout) -> Iterator[None]:
+    """Be the only one who makes, starts, stops or removes the server; the root folder is made if need be."""
+    deadline = time.monotonic() + GATE_WAIT
+    while (held := _try_gate(layout)) is None:
         if time.monotonic() > deadline:
             raise EmbeddedError(
-                f"Another process is starting or stopping the embedded server since {wait:.0f} s "
-                f"({described(path)}). Wait for it or end it, then try again."
+                f"Another process is starting or stopping the embedded server since {GATE_WAIT:.0f} s "
+                f"({described(layout.start_lock)}). Wait for it or end it, then try again."
             )
         time.sleep(PAUSE)
     try:
         yield
     finally:
         os.close(held)
+
+
+def _try_gate(layout: Layout) -> int | None:
+    try:
+        paths.make_root(layout)
+        held = try_lock(layout.start_lock)
+    except FileNotFoundError:  # a destroy removed the folder just now
+        return None
+    if held is not None and not _same_file(held, layout.start_lock):  # or the file: this one locks nothing
+        os.close(held)
+        return None
+    return held
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:

@@ -96,21 +96,23 @@ def _default_root() -> Path:
 
 
 def make_root(layout: Layout) -> None:
-    """Create the root folder, or make sure that the one there is ours; raise `EmbeddedError` if it is not."""
-    root = layout.root
+    """Create the root folder, or make sure that the one there is ours; raise `EmbeddedError` if it is not.
+
+    Raises `FileNotFoundError` when another process removes it meanwhile: try again.
+    """
     try:
-        for folder in [*reversed(root.parents), root]:
+        for folder in [*reversed(layout.root.parents), layout.root]:
             if not folder.exists():
                 folder.mkdir(exist_ok=True)
                 if os.geteuid() == 0:  # the server's account must come through, whatever our umask
                     folder.chmod(0o755)
-        refuse_foreign(layout)
-        own_folder(root, 0o711 if os.geteuid() == 0 else 0o700, os.geteuid(), os.getegid())
     except OSError as error:
         raise EmbeddedError(
-            f"Cannot use the data folder {root}: {error.strerror}. "
+            f"Cannot create the data folder {layout.root}: {error.strerror}. "
             "Choose another with --data-dir or EMBEDDED_PG_ROOT, or set DATABASE_URL."
         ) from error
+    refuse_foreign(layout)
+    own_folder(layout.root, 0o711 if os.geteuid() == 0 else 0o700, os.geteuid(), os.getegid())
 
 
 def refuse_foreign(layout: Layout) -> None:

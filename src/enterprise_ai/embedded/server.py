@@ -35,7 +35,7 @@ class EmbeddedServer:
 
         The last process out stops it, unless `start` was called. Raises `EmbeddedError` when it cannot start.
         """
-        with self._gate():
+        with locks.gate(self._layout):
             self._bring_up()
             lease = locks.try_lock(self._layout.lease_lock, shared=True)
         if lease is None:
@@ -43,14 +43,14 @@ class EmbeddedServer:
         try:
             yield self
         finally:
-            with self._gate():
+            with locks.gate(self._layout):
                 os.close(lease)
                 if not self._layout.kept.exists() and not locks.is_held(self._layout.lease_lock):
                     lifecycle.halt(self._layout, self._account)
 
     def start(self) -> bool:
         """Have the server run until `stop`; return whether it had to be started."""
-        with self._gate():
+        with locks.gate(self._layout):
             started = self._bring_up()
             self._layout.kept.touch(mode=0o600)
         return started
@@ -59,7 +59,7 @@ class EmbeddedServer:
         """Stop the server; return False when none ran. Raises `ServerInUse`: then the last user stops it."""
         if not self._layout.root.exists():
             return False
-        with self._gate():
+        with locks.gate(self._layout):
             self._layout.kept.unlink(missing_ok=True)
             self._refuse_when_leased("It stops when the last of them ends.")
             return lifecycle.halt(self._layout, self._account)
@@ -68,7 +68,7 @@ class EmbeddedServer:
         """Stop the server and remove all its data; return False when there was none. Raises `ServerInUse`."""
         if not self._layout.root.exists():
             return False
-        with self._gate():
+        with locks.gate(self._layout):
             self._refuse_when_leased("Nothing was removed.")
             lifecycle.halt(self._layout, self._account)
             removal.remove(self._layout, self._account)
@@ -94,13 +94,6 @@ class EmbeddedServer:
     def ensure_database(self, name: str = DATABASE) -> bool:
         """Create the database when it is absent, on the running server; return whether it was."""
         return database.ensure(self.url("postgres"), name)
-
-    @contextmanager
-    def _gate(self) -> Iterator[None]:
-        """Be the only one who starts, stops or removes the server."""
-        paths.make_root(self._layout)
-        with locks.exclusive(self._layout.start_lock, locks.GATE_WAIT):
-            yield
 
     def _bring_up(self) -> bool:
         self._account = accounts.server_account(self._layout.data)  # another process may have made the data
