@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite: one server a session, one migrated template on it, a database or a transaction a test."""
+"""Fixtures of the whole suite: a server a session, a migrated template on it, a database or transaction a test."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def migrator(superuser: psycopg.Connection, server_version: int) -> str:
 def new_database(superuser: psycopg.Connection, owner: str, template: str = "template0") -> Iterator[str]:
     name = "test_" + uuid4().hex[:16]
     superuser.execute(
-        sql.SQL("create database {} owner {} template {}").format(*map(sql.Identifier, (name, owner, template)))
+        sql.SQL("create database {} owner {} template {}").format(
+            *map(sql.Identifier, (name, owner, template))
+        )
     )
     try:
         yield name
@@ -107,7 +109,9 @@ def empty_database(server: Server, superuser: psycopg.Connection, migrator: str)
 def template(server: Server, superuser: psycopg.Connection, migrator: str) -> str:
     """The name of a database with all migrations, to copy from; nobody stays connected to it."""
     superuser.execute(
-        sql.SQL("create database {} owner {} template template0").format(*map(sql.Identifier, (TEMPLATE, migrator)))
+        sql.SQL("create database {} owner {} template template0").format(
+            *map(sql.Identifier, (TEMPLATE, migrator))
+        )
     )
     with psycopg.connect(server.url(TEMPLATE)) as conn:
         if conn.info.server_version < 130000:
@@ -124,7 +128,9 @@ def database(server: Server, superuser: psycopg.Connection, migrator: str, templ
 
 
 @pytest.fixture(scope="session")
-def _shared_database(server: Server, superuser: psycopg.Connection, migrator: str, template: str) -> Iterator[str]:
+def _shared_database(
+    server: Server, superuser: psycopg.Connection, migrator: str, template: str
+) -> Iterator[str]:
     with new_database(superuser, migrator, template) as name:
         yield name
 

@@ -12,9 +12,7 @@ from psycopg import sql
 MONTH = "date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'"
 NEXT_MONTH = "(date_trunc('month', now() at time zone 'UTC') + interval '1 month') at time zone 'UTC'"
 # The generator refers to the first row it made; this is one made later.
-ANOTHER_USER = (
-    "(select u.id from identity.users as u where u.tenant_id = platform.current_tenant_id() order by u.id desc limit 1)"
-)
+ANOTHER_USER = "(select u.id from identity.users as u where u.tenant_id = platform.current_tenant_id() order by u.id desc limit 1)"
 SPECIAL: dict[str, dict[str, str]] = {
     "analytics.analytics_reports": {"definition": """'{"measures": ["cost"]}'"""},
     "analytics.api_usage_logs": {"route": "'/v1/things/{id}'", "status_code": "200"},
@@ -39,7 +37,9 @@ SPECIAL: dict[str, dict[str, str]] = {
         "bucket_counts": "'{1}'",
     },
     "analytics.report_executions": {"due_at": "now()"},
-    "analytics.usage_rollups": {"bucket_at": "date_trunc('hour', now() at time zone 'UTC') at time zone 'UTC'"},
+    "analytics.usage_rollups": {
+        "bucket_at": "date_trunc('hour', now() at time zone 'UTC') at time zone 'UTC'"
+    },
     "security.compliance_frameworks": {"code": "'TEST'", "url": "'https://example.com/'"},
     "security.pii_findings": {"start_offset": "0", "end_offset": "5", "confidence": "0.9"},
     "security.pii_detectors": {"confidence": "0.9", "examples": "'{x}'"},
@@ -55,7 +55,10 @@ SPECIAL: dict[str, dict[str, str]] = {
     },
     "audit.change_sets": {"changes": "'[{}]'", "expires_at": "now() + interval '1 day'"},
     "audit.investigation_items": {"kind": "'note'", "note": "'seen'"},
-    "authz.break_glass_events": {"reason": "'The building is on fire.'", "expires_at": "now() + interval '1 hour'"},
+    "authz.break_glass_events": {
+        "reason": "'The building is on fire.'",
+        "expires_at": "now() + interval '1 hour'",
+    },
     "authz.delegations": {
         "delegate_id": ANOTHER_USER,
         "permission_id": "(select min(p.id) from authz.permissions as p)",
@@ -73,7 +76,10 @@ SPECIAL: dict[str, dict[str, str]] = {
     },
     "llm.documents": {"media_type": "'text/plain'", "storage_uri": "'s3://bucket/key'"},
     "llm.message_contents": {"kind": "'text'", "content": "'Hello'"},
-    "llm.prompt_template_versions": {"messages": """'[{"role": "user", "content": "Hello"}]'""", "version": "1"},
+    "llm.prompt_template_versions": {
+        "messages": """'[{"role": "user", "content": "Hello"}]'""",
+        "version": "1",
+    },
     "platform.tenant_settings": {"key": "'llm.temperature'", "value": "'0.5'"},
     "identity.users": {"email": "replace(platform.new_id()::text, '-', '') || '@example.com'"},
 }
@@ -103,7 +109,11 @@ class Generator:
 
     def ensure_row(self, table: str, tenant_id: Any = None) -> dict[str, Any]:
         """Return the row made for the table and tenant, making it and all that it refers to when needed."""
-        made = self._made.get((table, tenant_id)) or self._existing(table, tenant_id) or self._insert(table, tenant_id)
+        made = (
+            self._made.get((table, tenant_id))
+            or self._existing(table, tenant_id)
+            or self._insert(table, tenant_id)
+        )
         self._made[table, tenant_id] = made
         return made
 
@@ -118,7 +128,7 @@ class Generator:
             where, params = "tenant_id = %s", [tenant_id]
         elif table == "identity.tenants":
             where, params = "id = %s", [tenant_id]
-        cursor = self._conn.execute(f"select * from {table} where {where} order by 1, 2 limit 1", params)  # noqa: S608
+        cursor = self._conn.execute(f"select * from {table} where {where} order by 1, 2 limit 1", params)
         row = cursor.fetchone()
         return dict(zip([column.name for column in cursor.description], row, strict=True)) if row else None
 
@@ -190,7 +200,9 @@ class Generator:
             "select pg_get_constraintdef(oid) from pg_constraint where conrelid = %s::regclass and contype = 'c'",
             [table],
         ):
-            found = re.match(rf"CHECK \(\(\(?{column}\)?(?:::text)? = (?:ANY \(ARRAY\[)?('(?:[^']|'')*')", definition)
+            found = re.match(
+                rf"CHECK \(\(\(?{column}\)?(?:::text)? = (?:ANY \(ARRAY\[)?('(?:[^']|'')*')", definition
+            )
             if found:
                 return found[1]
         return None

@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,14 +31,19 @@ def bindir_of(major: int) -> Path:
     """The server binaries of a major from the pinned test matrix, installed when missing."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "pg_matrix.py"), str(major)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"PostgreSQL {major} for tests could not be installed:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(
+            f"PostgreSQL {major} for tests could not be installed:\n{done.stdout}{done.stderr}"
+        )
     return Path(done.stdout.strip())
 
 
-def _account() -> Dict[str, Any]:
+def _account() -> dict[str, Any]:
     """How to run as an account that PostgreSQL accepts: ourselves, or `postgres`/`nobody` when we are root."""
     if os.geteuid() != 0:
         return {}
@@ -53,12 +59,18 @@ def _account() -> Dict[str, Any]:
     return {"preexec_fn": become}
 
 
-def _run(argv: List[str], account: Dict[str, Any]) -> None:
+def _run(argv: list[str], account: dict[str, Any]) -> None:
     # Output goes to a file: a server started by pg_ctl would keep a pipe open for ever.
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", check=False,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}, **account,
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+            **account,
         )
         if done.returncode:
             output.seek(0)
@@ -66,7 +78,7 @@ def _run(argv: List[str], account: Dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def scratch_server(bindir: Path, settings: Optional[Dict[str, str]] = None) -> Iterator[Server]:
+def scratch_server(bindir: Path, settings: dict[str, str] | None = None) -> Iterator[Server]:
     """Run a fresh server with its own data folder; stop it and remove the folder at the end."""
     account = _account()
     root = Path(tempfile.mkdtemp(prefix="eai-test-", dir="/tmp"))
@@ -79,15 +91,35 @@ def scratch_server(bindir: Path, settings: Optional[Dict[str, str]] = None) -> I
         work.chmod(0o711)
     data = work / "data"
     values = {
-        "listen_addresses": "", "unix_socket_directories": str(work), "port": "5432", "max_connections": "100",
-        "timezone": "UTC", "shared_buffers": "64MB",
+        "listen_addresses": "",
+        "unix_socket_directories": str(work),
+        "port": "5432",
+        "max_connections": "100",
+        "timezone": "UTC",
+        "shared_buffers": "64MB",
         # Nothing here outlives the tests, so nothing needs to reach the disk.
-        "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
+        "fsync": "off",
+        "full_page_writes": "off",
+        "synchronous_commit": "off",
     }
     values.update(settings or {})
     try:
-        _run([str(bindir / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
-              "-A", "trust", "-N"], account)
+        _run(
+            [
+                str(bindir / "initdb"),
+                "-D",
+                str(data),
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-A",
+                "trust",
+                "-N",
+            ],
+            account,
+        )
         conf = "".join(f"{name} = '{value}'\n" for name, value in values.items())
         with (data / "postgresql.conf").open("a") as file:
             file.write(conf)

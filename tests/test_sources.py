@@ -24,14 +24,20 @@ order by 1
 
 def test_migrations_carry_the_current_sources():
     done = subprocess.run(
-        [sys.executable, "tools/sync_sql.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "tools/sync_sql.py", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "in step\n")
 
 
 def test_every_source_is_in_a_migration():
     included = set(
-        re.findall(r"^-- >>> (\S+)$", "".join(p.read_text() for p in (ROOT / "migrations").glob("*.sql")), re.M)
+        re.findall(
+            r"^-- >>> (\S+)$", "".join(p.read_text() for p in (ROOT / "migrations").glob("*.sql")), re.M
+        )
     )
     assert included == {str(source.relative_to(ROOT)) for source in SOURCES}
 
@@ -51,4 +57,6 @@ def test_functions_live_in_sources_only():
     """A function written straight into a migration could not be read or compared once it is replaced."""
     for path in sorted((ROOT / "migrations").glob("[0-9]*.sql")):
         outside = re.sub(r"^-- >>> .*?^-- <<<$", "", path.read_text(), flags=re.M | re.S)
-        assert re.findall(r"^create (?:or replace )?(?:function|procedure|view).*", outside, re.M | re.I) == [], path.name
+        assert (
+            re.findall(r"^create (?:or replace )?(?:function|procedure|view).*", outside, re.M | re.I) == []
+        ), path.name

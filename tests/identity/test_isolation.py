@@ -28,7 +28,10 @@ def world(server, superuser, migrator, template):
     from tests.conftest import new_database
 
     with new_database(superuser, migrator, template) as name, psycopg.connect(server.url(name)) as conn:
-        ids = [conn.execute("select identity.create_tenant(%s, %s)", [s, s]).fetchone()[0] for s in ("here", "next-door")]
+        ids = [
+            conn.execute("select identity.create_tenant(%s, %s)", [s, s]).fetchone()[0]
+            for s in ("here", "next-door")
+        ]
         conn.execute("set search_path = pg_catalog")
         tables = [row[0] for row in conn.execute(TENANT_TABLES)]
         generator = Generator(conn)
@@ -41,11 +44,13 @@ def world(server, superuser, migrator, template):
         conn.execute("grant execute on function platform.current_tenant_id() to neighbour")
         for (schema,) in conn.execute("select unnest(platform.domains())").fetchall():
             conn.execute(
-                sql.SQL("grant usage on schema {0} to neighbour; grant all on all tables in schema {0} to neighbour").format(
-                    sql.Identifier(schema)
-                )
+                sql.SQL(
+                    "grant usage on schema {0} to neighbour; grant all on all tables in schema {0} to neighbour"
+                ).format(sql.Identifier(schema))
             )
-        conn.execute("grant execute on function platform.current_tenant_id(), platform.context() to neighbour")
+        conn.execute(
+            "grant execute on function platform.current_tenant_id(), platform.context() to neighbour"
+        )
         conn.commit()
         yield conn, tables, ids
         conn.rollback()
@@ -91,16 +96,22 @@ def test_a_tenant_cannot_update_or_delete_next_door(neighbour):
     conn, tables, _, there = neighbour
     for table in tables:
         key = key_of(table)
-        for statement in (f"update {table} set {key} = {key} where {key} = %s", f"delete from {table} where {key} = %s"):
+        for statement in (
+            f"update {table} set {key} = {key} where {key} = %s",
+            f"delete from {table} where {key} = %s",
+        ):
             assert conn.execute(statement, [there]).rowcount == 0, statement
 
 
 def test_a_tenant_cannot_write_rows_for_next_door(neighbour):
-    conn, tables, here, there = neighbour
+    conn, tables, _, there = neighbour
     for table in tables:
         if table == "identity.tenants":
             continue
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"), conn.transaction():
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+            conn.transaction(),
+        ):
             # Triggers that refuse for reasons of their own would speak before the policy can.
             conn.execute(f"reset role; alter table {table} disable trigger user; set local role neighbour")
             columns = sql.SQL(", ").join(
@@ -173,7 +184,15 @@ def test_without_a_context_there_are_no_rows(world):
 
 
 @pytest.mark.parametrize(
-    "forged", ["", "{", "{}", '{"tenant_id": "%s"}', "00" * 32 + '1{"tenant_id": "%s"}', "x" * 64 + '9{"tenant_id": "%s"}']
+    "forged",
+    [
+        "",
+        "{",
+        "{}",
+        '{"tenant_id": "%s"}',
+        "00" * 32 + '1{"tenant_id": "%s"}',
+        "x" * 64 + '9{"tenant_id": "%s"}',
+    ],
 )
 def test_a_forged_context_counts_as_none(world, forged):
     conn, _, (here, _) = world

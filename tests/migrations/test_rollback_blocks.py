@@ -63,7 +63,9 @@ def run_rollback(url: str, path: Path) -> None:
 def test_every_migration_ends_with_its_rollback(path):
     assert path.read_text().count("\n-- rollback:\n") == 1
     assert ";" in rollback_of(path)
-    assert all(line.startswith("--") for line in path.read_text().partition("\n-- rollback:\n")[2].splitlines())
+    assert all(
+        line.startswith("--") for line in path.read_text().partition("\n-- rollback:\n")[2].splitlines()
+    )
 
 
 def test_up_down_up_leaves_nothing_behind_and_builds_the_same(empty_database):

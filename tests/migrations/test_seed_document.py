@@ -44,10 +44,16 @@ def test_default_roles(default):
 
 
 def test_every_role_but_none_holds_a_permission(default):
-    assert names(default, "select name from authz.roles as r where not exists (select from authz.role_permissions"
-                          " as p where p.tenant_id = r.tenant_id and p.role_id = r.id)"
-                          " and not exists (select from authz.role_inheritance as i"
-                          " where i.tenant_id = r.tenant_id and i.role_id = r.id)") == set()
+    assert (
+        names(
+            default,
+            "select name from authz.roles as r where not exists (select from authz.role_permissions"
+            " as p where p.tenant_id = r.tenant_id and p.role_id = r.id)"
+            " and not exists (select from authz.role_inheritance as i"
+            " where i.tenant_id = r.tenant_id and i.role_id = r.id)",
+        )
+        == set()
+    )
 
 
 def test_resource_types(db):
@@ -74,7 +80,9 @@ def test_models_with_pricing_and_capabilities(db, model, display_name, prices, i
         [model],
     ).fetchall()
     assert {row[0] for row in rows} == {display_name}
-    assert {row[1].isoformat() if row[1] else None for row in rows} == {"2026-10-23" if is_deprecated else None}
+    assert {row[1].isoformat() if row[1] else None for row in rows} == {
+        "2026-10-23" if is_deprecated else None
+    }
     assert {row[4] for row in rows} == {"USD"}
     assert all(row[5] >= 16000 and "streaming" in row[6] for row in rows)
     by_meter = {row[2]: row[3] for row in rows}
@@ -102,12 +110,20 @@ def test_configuration_settings(db, prefix):
 
 
 def test_service_configurations(db):
-    assert len(names(db, "select distinct service_name from platform.configuration_settings"
-                         " where scope = 'service'")) >= 3
+    assert (
+        len(
+            names(
+                db,
+                "select distinct service_name from platform.configuration_settings where scope = 'service'",
+            )
+        )
+        >= 3
+    )
 
 
 @pytest.mark.parametrize(
-    "table", ["audit.audit_logs", "analytics.api_usage_logs", "analytics.cost_allocations", "llm.llm_usage_logs"]
+    "table",
+    ["audit.audit_logs", "analytics.api_usage_logs", "analytics.cost_allocations", "llm.llm_usage_logs"],
 )
 def test_large_tables_have_monthly_partitions(db, table):
     rows = db.execute("select starts_at, ends_at from platform.partitions(%s::regclass)", [table]).fetchall()
@@ -119,17 +135,29 @@ def test_names_of_the_document_need_no_schema(empty_database):
     """The document writes `audit_logs`, not `audit.audit_logs`: the database's search path finds them."""
     Migrator(empty_database, migrations=MIGRATIONS).migrate()
     with psycopg.connect(empty_database) as conn:
-        for table in ("schema_migrations", "audit_logs", "api_usage_logs", "cost_allocations", "llm_usage_logs"):
-            conn.execute(f"select count(*) from {table}")  # noqa: S608
+        for table in (
+            "schema_migrations",
+            "audit_logs",
+            "api_usage_logs",
+            "cost_allocations",
+            "llm_usage_logs",
+        ):
+            conn.execute(f"select count(*) from {table}")
 
 
 def test_seeding_twice_changes_nothing(db, default):
-    tables = names(db, "select c.oid::regclass::text from pg_class as c where c.relkind in ('r', 'p')"
-                       " and c.relnamespace::regnamespace::name = any (platform.domains()) and not c.relispartition")
+    tables = names(
+        db,
+        "select c.oid::regclass::text from pg_class as c where c.relkind in ('r', 'p')"
+        " and c.relnamespace::regnamespace::name = any (platform.domains()) and not c.relispartition",
+    )
 
     def contents():
         db.execute(CONTEXT)
-        return {t: db.execute(f"select md5(string_agg(r::text, '|' order by r::text)) from {t} as r").fetchone() for t in tables}  # noqa: S608
+        return {
+            t: db.execute(f"select md5(string_agg(r::text, '|' order by r::text)) from {t} as r").fetchone()
+            for t in tables
+        }
 
     before = contents()
     db.execute((MIGRATIONS / "004_seed_data.sql").read_text())

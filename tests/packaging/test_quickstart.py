@@ -42,7 +42,9 @@ def database_url(request: pytest.FixtureRequest):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with scratch_server(bindir_of(request.param), {"listen_addresses": "127.0.0.1", "port": str(port)}) as server:
+    with scratch_server(
+        bindir_of(request.param), {"listen_addresses": "127.0.0.1", "port": str(port)}
+    ) as server:
         with psycopg.connect(server.url(), autocommit=True) as conn:
             conn.execute("create role username superuser login password 'password'")
             conn.execute("create database enterprise_ai owner username")
@@ -57,9 +59,22 @@ def shell(interpreter: Path, database_url: str, tmp_path_factory: pytest.TempPat
     shutil.copytree(ROOT / "src", checkout / "src", ignore=shutil.ignore_patterns("__pycache__"))
 
     def run(line: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": f"{interpreter}:{os.environ['PATH']}", "HOME": "/nonexistent", "DATABASE_URL": database_url}
-        return subprocess.run(line, shell=True, cwd=checkout / "migrations", env=environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+        environment = {
+            "PATH": f"{interpreter}:{os.environ['PATH']}",
+            "HOME": "/nonexistent",
+            "DATABASE_URL": database_url,
+        }
+        return subprocess.run(
+            line,
+            shell=True,
+            cwd=checkout / "migrations",
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=False,
+        )
 
     return run
 
@@ -97,7 +112,9 @@ def test_quick_start_word_for_word(shell, database_url):
     assert done.returncode == 0, done.stdout
     with psycopg.connect(database_url) as conn:
         assert conn.execute("SELECT count(*) FROM schema_migrations").fetchone() == (0,)
-        assert conn.execute("select count(*) from authz.resource_types").fetchone()[0] > 0  # the schema is untouched
+        assert (
+            conn.execute("select count(*) from authz.resource_types").fetchone()[0] > 0
+        )  # the schema is untouched
 
     # Reset Migration State
     with psycopg.connect(database_url) as conn:
@@ -108,4 +125,7 @@ def test_quick_start_word_for_word(shell, database_url):
 
 
 def test_connection_timeout_advice(shell, database_url):
-    assert "PostgreSQL" in shell('psql $DATABASE_URL -c "SELECT version();"').stdout or shutil.which("psql") is None
+    assert (
+        "PostgreSQL" in shell('psql $DATABASE_URL -c "SELECT version();"').stdout
+        or shutil.which("psql") is None
+    )

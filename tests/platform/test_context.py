@@ -11,7 +11,8 @@ def person(db, tenant):
     db.execute("select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))", [tenant_id])
     (user_id,) = db.execute(
         "insert into identity.users (tenant_id, email, display_name, status) values (%s, 'ada@acme.test', 'Ada', 'active')"
-        " returning id", [tenant_id]
+        " returning id",
+        [tenant_id],
     ).fetchone()
     db.execute("select set_config('enterprise_ai.context', '', true)")
     return tenant_id, user_id
@@ -19,9 +20,14 @@ def person(db, tenant):
 
 def test_an_opened_context_says_who_is_asking(db, person):
     tenant_id, user_id = person
-    db.execute("select platform.open_context(%s, %s, request_id => 'r-1', ip_address => '192.0.2.7',"
-               " user_agent => 'curl', authentication_level => 2::smallint)", [tenant_id, user_id])
-    row = db.execute("select platform.current_tenant_id(), platform.current_user_id(), platform.current_actor_id()").fetchone()
+    db.execute(
+        "select platform.open_context(%s, %s, request_id => 'r-1', ip_address => '192.0.2.7',"
+        " user_agent => 'curl', authentication_level => 2::smallint)",
+        [tenant_id, user_id],
+    )
+    row = db.execute(
+        "select platform.current_tenant_id(), platform.current_user_id(), platform.current_actor_id()"
+    ).fetchone()
     assert row == (tenant_id, user_id, user_id)
     assert db.execute("select platform.context() - 'tenant_id' - 'user_id'").fetchone()[0] == {
         "request_id": "r-1", "ip_address": "192.0.2.7", "user_agent": "curl", "authentication_level": 2,
@@ -29,7 +35,9 @@ def test_an_opened_context_says_who_is_asking(db, person):
 
 
 def test_nobody_is_asking_without_a_context(db):
-    row = db.execute("select platform.context(), platform.current_tenant_id(), platform.current_user_id()").fetchone()
+    row = db.execute(
+        "select platform.context(), platform.current_tenant_id(), platform.current_user_id()"
+    ).fetchone()
     assert row == (None, None, None)
 
 
@@ -54,12 +62,17 @@ def test_a_refused_context_leaves_the_earlier_one(db, person):
     tenant_id, user_id = person
     db.execute("select platform.open_context(%s, %s)", [tenant_id, user_id])
     with pytest.raises(psycopg.Error), db.transaction():
-        db.execute("select platform.open_context(gen_random_uuid())" if db.info.server_version >= 130000
-                   else "select platform.open_context(platform.new_id())")
+        db.execute(
+            "select platform.open_context(gen_random_uuid())"
+            if db.info.server_version >= 130000
+            else "select platform.open_context(platform.new_id())"
+        )
     assert db.execute("select platform.current_user_id()").fetchone() == (user_id,)
 
 
-@pytest.mark.parametrize("role", ["enterprise_ai_app", "enterprise_ai_reader", "enterprise_ai_auditor", "enterprise_ai_operator"])
+@pytest.mark.parametrize(
+    "role", ["enterprise_ai_app", "enterprise_ai_reader", "enterprise_ai_auditor", "enterprise_ai_operator"]
+)
 def test_only_gateways_vouch_for_people(admin, role):
     admin.execute(f"set local role {role}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -82,8 +95,13 @@ def test_the_sealing_key_is_out_of_reach(admin, role, statement):
 def test_a_context_is_verified_once_per_statement(db, tenant):
     tenant_id = tenant("acme")
     db.execute("select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))", [tenant_id])
-    db.execute("insert into identity.users (tenant_id, email, display_name) select %s, n || '@acme.test', 'N'"
-               " from generate_series(1, 500) as n", [tenant_id])
-    plan = "\n".join(row[0] for row in db.execute("explain (analyze, costs off) select * from identity.users"))
+    db.execute(
+        "insert into identity.users (tenant_id, email, display_name) select %s, n || '@acme.test', 'N'"
+        " from generate_series(1, 500) as n",
+        [tenant_id],
+    )
+    plan = "\n".join(
+        row[0] for row in db.execute("explain (analyze, costs off) select * from identity.users")
+    )
     assert "InitPlan" in plan
     assert "rows=500" in plan

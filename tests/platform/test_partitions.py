@@ -9,13 +9,17 @@ TABLE = "audit.audit_logs"
 
 
 def months(conn):
-    return conn.execute("select starts_at, ends_at from platform.partitions(%s::regclass)", [TABLE]).fetchall()
+    return conn.execute(
+        "select starts_at, ends_at from platform.partitions(%s::regclass)", [TABLE]
+    ).fetchall()
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "UTC"])
 def test_borders_are_in_utc_whatever_the_session_says(db, zone):
     db.execute("select set_config('timezone', %s, true)", [zone])
-    (made,) = db.execute("select platform.ensure_partitions(%s::regclass, '2040-01-15', '2040-03-01')", [TABLE]).fetchone()
+    (made,) = db.execute(
+        "select platform.ensure_partitions(%s::regclass, '2040-01-15', '2040-03-01')", [TABLE]
+    ).fetchone()
     db.execute("set local timezone = 'UTC'")
     assert made == 3
     assert [(s.strftime("%Y-%m-%d %H"), e.strftime("%Y-%m-%d %H")) for s, e in months(db)][-3:] == [
@@ -46,12 +50,16 @@ def test_four_maintainers_at_once_make_each_month_once(database):
     def maintain(zone: str) -> None:
         with psycopg.connect(database) as conn:
             conn.execute("select set_config('timezone', %s, false)", [zone])
-            made.append(conn.execute(
-                "select platform.ensure_partitions(%s::regclass, '2042-01-01', '2042-12-01')", [TABLE]
-            ).fetchone()[0])
+            made.append(
+                conn.execute(
+                    "select platform.ensure_partitions(%s::regclass, '2042-01-01', '2042-12-01')", [TABLE]
+                ).fetchone()[0]
+            )
 
-    threads = [threading.Thread(target=maintain, args=(zone,))
-               for zone in ("UTC", "Asia/Tokyo", "America/New_York", "Europe/Berlin")]
+    threads = [
+        threading.Thread(target=maintain, args=(zone,))
+        for zone in ("UTC", "Asia/Tokyo", "America/New_York", "Europe/Berlin")
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -61,7 +69,9 @@ def test_four_maintainers_at_once_make_each_month_once(database):
 
 def test_only_tables_partitioned_here_are_taken(db):
     with pytest.raises(psycopg.Error, match="is not a partitioned table") as caught:
-        db.execute("select platform.ensure_partitions('identity.users'::regclass, '2040-01-01', '2040-01-01')")
+        db.execute(
+            "select platform.ensure_partitions('identity.users'::regclass, '2040-01-01', '2040-01-01')"
+        )
     assert caught.value.sqlstate == "ZP001"
 
 

@@ -10,7 +10,9 @@ def acme(db, tenant):
     """The context of a tenant of the test's own."""
     tenant_id = tenant("acme")
     db.execute("select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))", [tenant_id])
-    db.execute("insert into platform.services (name, display_name, description) values ('probe', 'Probe', 'For a test.')")
+    db.execute(
+        "insert into platform.services (name, display_name, description) values ('probe', 'Probe', 'For a test.')"
+    )
     return tenant_id
 
 
@@ -18,14 +20,24 @@ def declare(db, value, value_type="integer", *, service=None, environment="any",
     db.execute(
         "insert into platform.configuration_settings (key, service_name, environment, value, value_type, minimum, maximum,"
         " allowed_values, is_tenant_overridable, description) values ('test.setting', %s, %s, %s, %s, %s, %s, %s, %s, 'x')",
-        [service, environment, Jsonb(value), value_type, rules.get("minimum"), rules.get("maximum"),
-         Jsonb(rules["allowed"]) if "allowed" in rules else None, overridable],
+        [
+            service,
+            environment,
+            Jsonb(value),
+            value_type,
+            rules.get("minimum"),
+            rules.get("maximum"),
+            Jsonb(rules["allowed"]) if "allowed" in rules else None,
+            overridable,
+        ],
     )
 
 
 def override(db, tenant_id, value):
-    db.execute("insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'test.setting', %s)",
-               [tenant_id, Jsonb(value)])
+    db.execute(
+        "insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'test.setting', %s)",
+        [tenant_id, Jsonb(value)],
+    )
 
 
 def setting(db, service=None, environment=None):
@@ -81,8 +93,12 @@ def test_a_tenant_overrides_only_what_is_declared_so(db, acme, declared, value, 
 
 
 def test_updated_at_follows_every_change(admin):
-    admin.execute("insert into platform.services (name, display_name, description, updated_at) values ('probe', 'P', 'x', '2000-01-01')")
-    row = admin.execute("update platform.services set display_name = 'Q' where name = 'probe' returning updated_at = now()").fetchone()
+    admin.execute(
+        "insert into platform.services (name, display_name, description, updated_at) values ('probe', 'P', 'x', '2000-01-01')"
+    )
+    row = admin.execute(
+        "update platform.services set display_name = 'Q' where name = 'probe' returning updated_at = now()"
+    ).fetchone()
     assert row == (True,)
 
 
@@ -92,7 +108,9 @@ def test_health_is_what_was_last_said_and_unknown_after_three_missed_reports(db)
     assert db.execute(health).fetchone() == ("unknown",)
     db.execute("select platform.report_health('probe', 'degraded', '{\"queue\": \"long\"}')")
     assert db.execute(health).fetchone() == ("degraded",)
-    db.execute("update platform.services set health_reported_at = now() - interval '10 minutes' where name = 'probe'")
+    db.execute(
+        "update platform.services set health_reported_at = now() - interval '10 minutes' where name = 'probe'"
+    )
     assert db.execute(health).fetchone() == ("unknown",)
     with pytest.raises(psycopg.Error) as caught:
         db.execute("select platform.report_health('nobody', 'healthy')")

@@ -16,7 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # A no-op migration run is over in a moment, so the other groups are not even imported for it.
-    if any(word in COMMANDS for word in arguments[:5]) and not {"server", "partitions", "doctor"} & set(arguments[:1]):
+    if any(word in COMMANDS for word in arguments[:5]) and not {"server", "partitions", "doctor"} & set(
+        arguments[:1]
+    ):
         from enterprise_ai.migrate.cli import main as migrations_main
 
         return migrations_main(arguments, prog="enterprise-ai")
@@ -26,3 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     result: int = options.func(options)
     return result
+
+
+def _command(arguments: list[str]) -> str | None:
+    """The first word that is neither an option nor the value of one of those that may stand before a command."""
+    words = iter(arguments)
+    for word in words:
+        if word in ("--database-url", "--migrations"):
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None

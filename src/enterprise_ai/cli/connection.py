@@ -14,15 +14,22 @@ import psycopg
 def add_database_option(parser: argparse.ArgumentParser) -> None:
     """Add `--database-url`, which every command on a database takes."""
     parser.add_argument(
-        "--database-url", metavar="URL",
+        "--database-url",
+        metavar="URL",
         help="the database; else DATABASE_URL, else libpq's own variables, else the embedded PostgreSQL",
     )
+
+
+def _named(options: argparse.Namespace) -> str | None:
+    """The database that was named, with an option or in the environment; None when none was."""
+    url: str | None = options.database_url or os.environ.get("DATABASE_URL")
+    return url
 
 
 @contextmanager
 def connected(options: argparse.Namespace) -> Iterator[psycopg.Connection]:
     """Yield an autocommit connection to the database of the options."""
-    url = options.database_url or os.environ.get("DATABASE_URL")
+    url = _named(options)
     if url is not None or os.environ.get("PGHOST") or os.environ.get("PGSERVICE"):
         with psycopg.connect(url or "", autocommit=True) as conn:
             yield conn
@@ -35,18 +42,21 @@ def connected(options: argparse.Namespace) -> Iterator[psycopg.Connection]:
         yield conn
 
 
-def reporting(work: Callable[[argparse.Namespace, psycopg.Connection], int]) -> Callable[[argparse.Namespace], int]:
+def reporting(
+    work: Callable[[argparse.Namespace, psycopg.Connection], int],
+) -> Callable[[argparse.Namespace], int]:
     """Wrap a command's work: connect, run it, and turn what PostgreSQL refuses into a sentence and an exit code."""
 
     def run(options: argparse.Namespace) -> int:
         from enterprise_ai.embedded import EmbeddedError
-        from enterprise_ai.migrate.redact import redacted
+        from enterprise_ai.migrate.target import Target
 
         try:
             with connected(options) as conn:
                 return work(options, conn)
         except (psycopg.OperationalError, EmbeddedError) as error:
-            print(f"enterprise-ai: cannot connect: {redacted(str(error).strip())}", file=sys.stderr)
+            said = Target(_named(options)).redact(str(error).strip())
+            print(f"enterprise-ai: cannot connect: {said}", file=sys.stderr)
             return 4
         except psycopg.Error as error:
             print(f"enterprise-ai: {error.diag.message_primary or error} ({error.sqlstate})", file=sys.stderr)

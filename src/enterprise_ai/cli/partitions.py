@@ -22,9 +22,17 @@ def add_parser(groups: Any) -> None:
     listing.add_argument("--json", action="store_true", help="one JSON document")
     listing.set_defaults(func=reporting(_list))
 
-    maintain = commands.add_parser("maintain", help="make the months that are missing; safe to run at any time")
-    maintain.add_argument("--months-ahead", type=int, default=12, choices=range(1, 61), metavar="N",
-                          help="how many months beyond this one (default 12, at most 60)")
+    maintain = commands.add_parser(
+        "maintain", help="make the months that are missing; safe to run at any time"
+    )
+    maintain.add_argument(
+        "--months-ahead",
+        type=int,
+        default=12,
+        choices=range(1, 61),
+        metavar="N",
+        help="how many months beyond this one (default 12, at most 60)",
+    )
     maintain.set_defaults(func=reporting(_maintain))
     for command in (listing, maintain):
         add_database_option(command)
@@ -38,8 +46,14 @@ def _list(options: argparse.Namespace, conn: psycopg.Connection) -> int:
         print(json.dumps([asdict(table) for table in tables], default=str))
         return 0
     for table in tables:
-        reach = f"{table.starts_at:%Y-%m} to {table.ends_at:%Y-%m}" if table.starts_at and table.ends_at else "none"
-        print(f"{table.parent:32} {table.partitions:4} partitions, {reach}, {table.months_ahead} months ahead")
+        reach = (
+            f"{table.starts_at:%Y-%m} to {table.ends_at:%Y-%m}"
+            if table.starts_at and table.ends_at
+            else "none"
+        )
+        print(
+            f"{table.parent:32} {table.partitions:4} partitions, {reach}, {table.months_ahead} months ahead"
+        )
     return 0
 
 

@@ -38,7 +38,13 @@ def examine(conn: Connection) -> list[Finding]:
 def _server(conn: Connection) -> list[Finding]:
     if conn.info.server_version >= 120000:
         return []
-    return [Finding("server", f"PostgreSQL {conn.info.server_version // 10000} is too old.", "Use PostgreSQL 12 to 18.")]
+    return [
+        Finding(
+            "server",
+            f"PostgreSQL {conn.info.server_version // 10000} is too old.",
+            "Use PostgreSQL 12 to 18.",
+        )
+    ]
 
 
 def _missing(conn: Connection, query: str, wanted: tuple[str, ...]) -> list[str]:
@@ -65,7 +71,10 @@ def _roles(conn: Connection) -> list[Finding]:
         " where w.name not in (select rolname from pg_catalog.pg_roles)",
         ROLES,
     )
-    return [Finding("roles", f"The group role {name} does not exist.", f"create role {name} nologin;") for name in missing]
+    return [
+        Finding("roles", f"The group role {name} does not exist.", f"create role {name} nologin;")
+        for name in missing
+    ]
 
 
 def _isolation(conn: Connection) -> list[Finding]:
@@ -160,7 +169,10 @@ def _validity(conn: Connection) -> list[Finding]:
         """
     ).fetchall()
     return [
-        Finding("indexes", f"The index {name} is invalid: it is kept up to date and never used.",
-                f"reindex index concurrently {name};")
+        Finding(
+            "indexes",
+            f"The index {name} is invalid: it is kept up to date and never used.",
+            f"reindex index concurrently {name};",
+        )
         for (name,) in rows
     ]
