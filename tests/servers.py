@@ -31,8 +31,7 @@ def bindir_of(major: int) -> Path:
     """The server binaries of a major from the pinned test matrix, installed when missing."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "pg_matrix.py"), str(major)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 import psycopg
 
 
-def add_database_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--database-url`, which every command on a database takes."""
+def add_database_option(parser: argparse.ArgumentParser, *, before_command: bool = False) -> None:
+    """Add `--database-url`, which is taken before the command and after it."""
     parser.add_argument(
         "--database-url",
         metavar="URL",
+        # Suppressed after the command, so that a value given before it is not overwritten by a default.
+        default=None if before_command else argparse.SUPPRESS,
         help="the database; else DATABASE_URL, else libpq's own variables, else the embedded PostgreSQL",
     )
 

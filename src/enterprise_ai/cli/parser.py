@@ -6,6 +6,7 @@ import argparse
 
 from enterprise_ai import __version__
 from enterprise_ai.cli import doctor, partitions, server
+from enterprise_ai.cli.connection import add_database_option
 from enterprise_ai.migrate.cli import COMMANDS
 
 
@@ -17,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=f"Migrations: enterprise-ai {{{','.join(COMMANDS)}}} --help tells more of each.",
     )
     parser.add_argument("--version", action="version", version=f"enterprise-ai {__version__}")
+    add_database_option(parser, before_command=True)
     groups = parser.add_subparsers(metavar="COMMAND", required=True)
     for group in (server, partitions, doctor):
         group.add_parser(groups)
