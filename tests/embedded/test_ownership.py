@@ -104,6 +104,17 @@ def test_a_folder_of_somebody_else_is_left_alone(root):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_closed_folder_is_said_whatever_is_asked(place):
+    closed = place / "closed"
+    closed.mkdir(mode=0o000)
+    server = EmbeddedServer(closed / "pg")
+    for use in (server.start, server.stop, server.destroy, server.status):
+        with pytest.raises(EmbeddedError, match="Permission denied"):
+            use()
+    closed.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_made_is_said():
     with pytest.raises(EmbeddedError, match=r"Cannot create the data folder /proc/.*--data-dir"):
         EmbeddedServer(Path("/proc/enterprise-ai")).start()
@@ -158,17 +169,20 @@ def test_an_account_that_does_not_exist_is_said(root, monkeypatch):
 @as_root
 def test_root_follows_no_link_that_the_account_planted(root, place):
     server = EmbeddedServer(root, fast=True)
-    with server.lease():
-        pass
     victim = place / "victim"
-    victim.write_text("precious")
+    victim.write_text("first line\nprecious")
     victim.chmod(0o600)
-    for name in ("embedded.conf", "pg_ident.conf", "postmaster.pid"):
-        (root / "data" / name).unlink(missing_ok=True)
+    for name in ("embedded.conf", "pg_ident.conf"):
+        (root / "data" / name).unlink()
         (root / "data" / name).symlink_to(victim)
     with server.lease():
-        pass
-    assert victim.read_text() == "precious"
+        assert server.status().running
+    (root / "data" / "postmaster.pid").symlink_to(victim)
+    with pytest.raises(EmbeddedError, match=r"Cannot write .*/postmaster.pid: .*Permission denied"):
+        server.start()
+    assert victim.read_text() == "first line\nprecious"
+    copies = [file for file in (root / "data").glob("*") if file.is_file() and not file.is_symlink()]
+    assert not any(b"precious" in file.read_bytes() for file in copies)
 
 
 def test_where_the_data_lies_when_nobody_says(monkeypatch, place):

@@ -84,15 +84,34 @@ def run(
             group=account.gid if account.borrowed else None,
             extra_groups=[] if account.borrowed else None,
         )
+    except subprocess.TimeoutExpired as error:
+        raise EmbeddedError(f"{argv[0]} did not end within {timeout:.0f} s and was given up.") from error
     except OSError as error:
         if account.borrowed and error.errno in (errno.EPERM, errno.EINVAL):
             raise EmbeddedError(NO_OTHER_ACCOUNT.format(name=account.name)) from error
         raise
 
 
+# Files in the server's own folders are read and written by its account alone: root would follow any link
+# that somebody planted there, and could overwrite or give away what the account has no right to.
+
+
 def write(account: Account, path: Path, text: str) -> None:
-    """Replace a file in the server's own folders, as the account, so that root follows no link it planted."""
-    script = 'cat > "$1.tmp" && mv -f "$1.tmp" "$1"'
+    """Replace a file in the server's folders, as its account."""
+    _edit(account, path, 'cat > "$1.tmp" && mv -f "$1.tmp" "$1"', text)
+
+
+def append(account: Account, path: Path, text: str) -> None:
+    """Add to the end of a file in the server's folders, as its account."""
+    _edit(account, path, 'cat >> "$1"', text)
+
+
+def replace_first_line(account: Account, path: Path, line: str) -> None:
+    """Replace the first line of a file in the server's folders, as its account."""
+    _edit(account, path, '{ cat; tail -n +2 "$1"; } > "$1.tmp" && mv -f "$1.tmp" "$1"', line + "\n")
+
+
+def _edit(account: Account, path: Path, script: str, text: str) -> None:
     done = run(account, "/bin/sh", "-c", script, "sh", path, text=text)
     if done.returncode:
         raise EmbeddedError(f"Cannot write {path}: {done.stdout.decode(errors='replace').strip()}")

@@ -48,8 +48,7 @@ def create(
     try:
         _initdb(work, account, server, fast, keep_open)
         accounts.write(account, work / "pg_hba.conf", ACCESS)
-        sample = (work / "postgresql.conf").read_text()
-        accounts.write(account, work / "postgresql.conf", sample + INCLUDE)
+        accounts.append(account, work / "postgresql.conf", INCLUDE)
         configure(work, layout.sockets(account.uid), account, fast)
         _create_database(work, account, server, keep_open)
         work.rename(layout.data)

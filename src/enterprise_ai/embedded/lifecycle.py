@@ -111,11 +111,8 @@ def _bury_dead_pids(layout: Layout, account: Account) -> None:
     server checks the old shared memory by them.
     """
     for lock in (layout.data / "postmaster.pid", layout.sockets(account.uid) / f"{process.SOCKET}.lock"):
-        try:
-            old = lock.read_text(errors="replace").split("\n")
-        except FileNotFoundError:
-            continue
-        accounts.write(account, lock, "\n".join([NOBODY, *old[1:]]) + ("" if len(old) > 1 else "\n"))
+        if lock.is_symlink() or lock.exists():
+            accounts.replace_first_line(account, lock, NOBODY)
 
 
 def _unseen(layout: Layout) -> str:

@@ -115,6 +115,17 @@ def make_root(layout: Layout) -> None:
     own_folder(layout.root, 0o711 if os.geteuid() == 0 else 0o700, os.geteuid(), os.getegid())
 
 
+def present(layout: Layout) -> bool:
+    """True when the root folder is there and ours; raise `EmbeddedError` when it is not ours."""
+    try:
+        refuse_foreign(layout)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise EmbeddedError(f"Cannot look into {layout.root}: {error.strerror}.") from error
+    return True
+
+
 def refuse_foreign(layout: Layout) -> None:
     """Raise `EmbeddedError` for a folder that belongs to somebody else or holds something else."""
     if layout.root.stat().st_uid != os.geteuid():

@@ -116,7 +116,7 @@ def _command(pid: int, uid: int) -> list[str]:
         except OSError:
             return []
     line = subprocess.run(
-        ["ps", "-o", "uid=,args=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ["ps", "-o", "uid=", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(None, 1)
     if len(line) != 2 or line[0] != str(uid):
         return []

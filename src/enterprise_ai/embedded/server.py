@@ -57,7 +57,7 @@ class EmbeddedServer:
 
     def stop(self) -> bool:
         """Stop the server; return False when none ran. Raises `ServerInUse`: then the last user stops it."""
-        if not self._layout.root.exists():
+        if not paths.present(self._layout):
             return False
         with locks.gate(self._layout):
             self._layout.kept.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ class EmbeddedServer:
 
     def destroy(self) -> bool:
         """Stop the server and remove all its data; return False when there was none. Raises `ServerInUse`."""
-        if not self._layout.root.exists():
+        if not paths.present(self._layout):
             return False
         with locks.gate(self._layout):
             self._refuse_when_leased("Nothing was removed.")
@@ -76,8 +76,7 @@ class EmbeddedServer:
 
     def status(self) -> status.Status:
         """Return what is known about the server without changing anything."""
-        if self._layout.root.exists():
-            paths.refuse_foreign(self._layout)
+        paths.present(self._layout)
         return status.read(self._layout, self._account)
 
     def url(self, dbname: str = DATABASE) -> str:
