@@ -60,8 +60,8 @@ def tables(url, schema="public"):
     """Name the tables of a schema, without the engine's own."""
     rows = query(
         url,
-        "select relname from pg_class where relkind in ('r', 'p') and relnamespace = '{}'::regnamespace "
-        "and relname not like 'schema\\_migrations%' order by 1".format(schema),
+        f"select relname from pg_class where relkind in ('r', 'p') and relnamespace = '{schema}'::regnamespace "
+        "and relname not like 'schema\\_migrations%' order by 1",
     )
     return [name for (name,) in rows]
 
@@ -87,7 +87,7 @@ class Finished:
         return json.loads(self.out)
 
     def __repr__(self):
-        return "exit {}\n--- stdout\n{}\n--- stderr\n{}".format(self.code, self.out, self.err)
+        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
 class Running:
@@ -122,11 +122,17 @@ class Project:
 
     def start(self, *arguments, url=None, environment=None):
         env = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
-        env.update(DATABASE_URL=url or self.url, PYTHONIOENCODING="utf-8", **(environment or {}))
+        env.update(DATABASE_URL=url or self.url, PYTHONIOENCODING="utf-8")
+        env.update(environment or {})
         argv = [sys.executable, str(RUNNER), *arguments, "--migrations", str(self.folder)]
         return Running(
             subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd="/"
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=env,
+                cwd="/",
             )
         )
 
@@ -185,8 +191,8 @@ def server(request):
     with scratch_server(bindir, settings) as running:
         rules = running.socket_dir / "data" / "pg_hba.conf"
         rules.write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
-        after = "?host={}&port={}&user=postgres".format(running.socket_dir, port)
-        place = Place("postgresql:///", after, "127.0.0.1:{}".format(port))
+        after = f"?host={running.socket_dir}&port={port}&user=postgres"
+        place = Place("postgresql:///", after, f"127.0.0.1:{port}")
         query(place.url("postgres"), "select pg_reload_conf()")
         yield place
 
@@ -200,7 +206,7 @@ def version(server):
 def drop_database(server, name):
     query(
         server.url("postgres"),
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{}'".format(name),
+        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'",
     )
     deadline = time.monotonic() + 10
     while True:
@@ -217,7 +223,7 @@ def drop_database(server, name):
 def url(server):
     """The URL of an empty database, as superuser."""
     name = "m_" + uuid.uuid4().hex[:12]
-    query(server.url("postgres"), "create database {} template template0 encoding 'UTF8'".format(name))
+    query(server.url("postgres"), f"create database {name} template template0 encoding 'UTF8'")
     yield server.url(name)
     drop_database(server, name)
 
@@ -229,8 +235,8 @@ def login(server, url):
 
     def make(*grants, password=None):
         name = "pw_" + uuid.uuid4().hex[:8]
-        secret = " password '{}'".format(password) if password else ""
-        query(server.url("postgres"), "create role {} login{}".format(name, secret))
+        secret = f" password '{password}'" if password else ""
+        query(server.url("postgres"), f"create role {name} login{secret}")
         made.append(name)
         for grant in grants:
             query(url, grant.format(name))
@@ -238,8 +244,8 @@ def login(server, url):
 
     yield make
     for name in made:
-        query(url, "drop owned by {} cascade".format(name))
-        query(url, "drop role {}".format(name))
+        query(url, f"drop owned by {name} cascade")
+        query(url, f"drop role {name}")
 
 
 @pytest.fixture
@@ -263,7 +269,7 @@ def sleeping(url, mark):
     return bool(
         query(
             url,
-            "select 1 from pg_stat_activity where wait_event = 'PgSleep' and query like '%{}%' "
-            "and pid <> pg_backend_pid()".format(mark),
+            f"select 1 from pg_stat_activity where wait_event = 'PgSleep' and query like '%{mark}%' "
+            "and pid <> pg_backend_pid()",
         )
     )

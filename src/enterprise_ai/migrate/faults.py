@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .lexer import Statement
     from .script import Batch, Script
 
-# A frame of a PL/pgSQL context in any language: the function, with or without quotes, then its line.
+# A frame of a PL/pgSQL context, in any language of the server: what runs (an inline block, a signature, or
+# a quoted name while it is compiled), then its line.
 _FRAME = re.compile(
-    r"^.*PL/pgSQL\D*?[\s\"»«„“]([^\s\"»«„“()]+)(?:\([^)]*\))?[\"»«“”]?\D+?(\d+)",
-    re.MULTILINE,
+    r"PL/pgSQL[^\n]*?(?:(inline_code_block)|([^\s\"»«„“]+)\([^)\n]*\)|[\"»«„“]([^\n\"»«„“”]+)[\"»«“”])[^\d\n]*(\d+)"
 )
 _INLINE = "inline_code_block"
 _QUOTE = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$|'")
@@ -75,7 +75,7 @@ def _in_earlier_function(batch: Batch, statement: Statement, error: ServerError)
 
 def _frames(context: str) -> Iterator[tuple[str, int]]:
     for match in _FRAME.finditer(context):
-        yield match.group(1), int(match.group(2))
+        yield match.group(1) or match.group(2) or match.group(3), int(match.group(4))
 
 
 def _makes(text: str, name: str) -> bool:
@@ -93,13 +93,18 @@ def _inside(text: str, context: str, name: str, error: ServerError) -> int | Non
     at = _line_start(text, body, line) if line is not None else body
     query = error.fields.get("internal_query")
     if query and (not frames or frames[0][0] == name):
-        found = text.find(query, at)
-        found = text.find(query, body) if found < 0 else found
-        if found >= 0:
-            return found + int(error.fields.get("internal_position", "1")) - 1
+        found = _find(query, text, at) or _find(query, text, body)
+        if found is not None:
+            return found.start() + int(error.fields.get("internal_position", "1")) - 1
     if line is None:
         return None
     return at + len(text[at:]) - len(text[at:].lstrip(" \t"))
+
+
+def _find(query: str, text: str, at: int) -> re.Match[str] | None:
+    """Find a query of PL/pgSQL in its source, where INTO and its targets stand in place of some spaces."""
+    pattern = re.sub(r"(?:\\ ){2,}", lambda run: f".{{{len(run.group()) // 2}}}", re.escape(query))
+    return re.compile(pattern, re.DOTALL).search(text, at)
 
 
 def _line_start(text: str, body: int, line: int) -> int:

@@ -16,7 +16,7 @@ Place = NamedTuple(
     "Place", [("file", str), ("line", int), ("column", int), ("text", str), ("section", "str | None")]
 )
 
-_SECTION = re.compile(r"^--- +(.*?) *-*$", re.MULTILINE)
+_SECTION = re.compile(r"(?:\A|(?<=[\r\n]))--- +([^\r\n]*?) *-*(?=[\r\n]|\Z)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 

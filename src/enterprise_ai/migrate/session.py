@@ -62,9 +62,10 @@ class Session:
 
     def saw_role_settings(self, settings: str | None) -> None:
         """Compare the settings of database and role with those after the file before."""
+        settings = settings or ""
         if self._role_settings is not None and settings != self._role_settings:
             self._marked = True
-        self._role_settings = settings or ""
+        self._role_settings = settings
 
     def commit(self) -> None:
         """Commit, and make the session fresh in the same message; raise what the COMMIT itself raises."""
