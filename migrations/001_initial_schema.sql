@@ -959,6 +959,44 @@ grant select on identity.users to enterprise_ai_app;
 grant insert (tenant_id, id, email, display_name, external_id) on identity.users to enterprise_ai_app;
 grant update (email, display_name, external_id) on identity.users to enterprise_ai_app;
 
+-- >>> sql/identity/refuse_inactive.sql
+create or replace function identity._refuse_inactive(tenant_id uuid, user_id uuid)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_status text;
+    v_user_status text;
+begin
+    select t.status, u.status into v_tenant_status, v_user_status
+    from identity.tenants as t
+    left join identity.users as u on u.tenant_id = t.id and u.id = _refuse_inactive.user_id
+    where t.id = _refuse_inactive.tenant_id;
+
+    if v_tenant_status is distinct from 'active' then
+        raise exception 'Tenant % %', _refuse_inactive.tenant_id,
+            coalesce('is ' || v_tenant_status, 'does not exist')
+            using errcode = 'ZI001', hint = 'A context opens only for an active tenant.';
+    elsif _refuse_inactive.user_id is not null
+          -- A lock-out keeps people from signing in, not from going on: anybody could cause it from outside.
+          and (v_user_status in ('active', 'locked')) is not true then
+        raise exception 'User % %', _refuse_inactive.user_id,
+            coalesce('is ' || v_user_status, 'does not exist in tenant ' || _refuse_inactive.tenant_id)
+            using errcode = 'ZI002', hint = 'A context opens only for an active user of the tenant.';
+    end if;
+end
+$$;
+
+comment on function identity._refuse_inactive(uuid, uuid) is
+    'Raise ZI001 unless the tenant is active, and ZI002 unless the user, where one is named, is. Reads in the
+tenant''s context.';
+
+revoke all on function identity._refuse_inactive(uuid, uuid) from public;
+-- <<<
+
 -- >>> sql/platform/open_context.sql
 create or replace function platform.open_context(
     tenant_id uuid,
@@ -976,34 +1014,13 @@ create or replace function platform.open_context(
     security definer        -- seals with a key, and looks at people, neither of which callers may read
     set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_tenant_status text;
-    v_person uuid;
-    v_person_status text;
 begin
     -- Row security binds this function's owner as well: with the tenant alone as context it sees that
     -- tenant's rows. Whatever is raised below takes this setting back with it.
     perform platform._seal_context(jsonb_build_object('tenant_id', open_context.tenant_id));
 
-    select t.status into v_tenant_status
-    from identity.tenants as t
-    where t.id = open_context.tenant_id;
-    if v_tenant_status is distinct from 'active' then
-        raise exception 'Tenant % %', open_context.tenant_id,
-            coalesce('is ' || v_tenant_status, 'does not exist')
-            using errcode = 'ZI001', hint = 'A context opens only for an active tenant.';
-    end if;
-
-    foreach v_person in array array_remove(array[open_context.user_id, open_context.actor_id], null) loop
-        select u.status into v_person_status
-        from identity.users as u
-        where u.tenant_id = open_context.tenant_id and u.id = v_person;
-        if v_person_status is distinct from 'active' then
-            raise exception 'User % %', v_person,
-                coalesce('is ' || v_person_status, 'does not exist in tenant ' || open_context.tenant_id)
-                using errcode = 'ZI002', hint = 'A context opens only for an active user of the tenant.';
-        end if;
-    end loop;
+    perform identity._refuse_inactive(open_context.tenant_id, open_context.user_id);
+    perform identity._refuse_inactive(open_context.tenant_id, open_context.actor_id);
 
     perform platform._seal_context(jsonb_build_object(
         'tenant_id', open_context.tenant_id,
@@ -1173,6 +1190,7 @@ create table identity.user_sessions (
     user_agent           text,
     started_at           timestamptz not null default now(),
     last_seen_at         timestamptz not null default now(),
+    idle_timeout         interval    not null default '30 minutes',
     idle_expires_at      timestamptz not null,
     expires_at           timestamptz not null,
     revoked_at           timestamptz,
@@ -1185,6 +1203,7 @@ create table identity.user_sessions (
     constraint user_sessions_token_hash_is_sha256 check (octet_length(token_hash) = 32),
     constraint user_sessions_end_after_they_start check (expires_at > started_at),
     constraint user_sessions_idle_within_their_life check (idle_expires_at <= expires_at),
+    constraint user_sessions_idle_timeout_is_positive check (idle_timeout > '0'),
     constraint user_sessions_authentication_level_is_known check (authentication_level between 1 and 3),
     constraint user_sessions_revoked_say_why check ((revoked_at is null) = (revoked_reason is null))
 );
@@ -1197,6 +1216,7 @@ create index user_sessions_expires_at_idx on identity.user_sessions (tenant_id, 
 comment on table identity.user_sessions is 'One row for each sign-in of a user.';
 comment on column identity.user_sessions.token_hash is 'SHA-256 of the session token, which only its bearer has.';
 comment on column identity.user_sessions.authentication_level is 'NIST SP 800-63 authenticator assurance level, 1 to 3.';
+comment on column identity.user_sessions.idle_timeout is 'How long the session lives on after each use, as set when it began.';
 comment on column identity.user_sessions.idle_expires_at is 'When the session ends unless it is used before.';
 
 alter table identity.user_sessions enable row level security;
@@ -1404,6 +1424,463 @@ create policy login_attempts_of_my_tenant on identity.login_attempts
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on identity.login_attempts to enterprise_ai_auditor;
 
+--- identity: contexts by proof -----------------------------------------------------
+-- Whoever has a live session's token or an API key proves with it who they are, and needs no trust.
+
+-- >>> sql/identity/tokens.sql
+-- A token says which tenant it belongs to, so that a context for it can be opened before anything is read:
+-- eai_<kind>_<tenant, 32 hexadecimal digits>_<32 random bytes, base64url>. Kinds: s session, r refresh,
+-- k API key, o one time. Only the SHA-256 of the whole is stored.
+-- No set clauses: only called with a pinned path, these are inlined.
+
+create or replace function identity._token(kind text, tenant_id uuid, secret bytea)
+    returns text
+    language sql
+    immutable
+    parallel safe
+as $$
+    select 'eai_' || kind || '_' || replace(tenant_id::text, '-', '') || '_'
+           || translate(encode(secret, 'base64'), '+/=', '-_')
+$$;
+
+comment on function identity._token(text, uuid, bytea) is
+    'The token of a kind that carries the tenant and the secret.';
+
+revoke all on function identity._token(text, uuid, bytea) from public;
+
+
+create or replace function identity._tenant_of_token(token text, kind text)
+    returns uuid
+    language sql
+    immutable
+    parallel safe
+as $$
+    select case
+        when token ~ ('^eai_' || kind || '_[0-9a-f]{32}_[A-Za-z0-9_-]{43}$') then substr(token, 7, 32)::uuid
+    end
+$$;
+
+comment on function identity._tenant_of_token(text, text) is
+    'The tenant that a token of the kind claims to belong to; null when it is no such token.';
+
+revoke all on function identity._tenant_of_token(text, text) from public;
+
+
+create or replace function identity._token_hash(token text)
+    returns bytea
+    language sql
+    immutable
+    parallel safe
+as $$ select sha256(convert_to(token, 'UTF8')) $$;
+
+comment on function identity._token_hash(text) is 'What is stored of a token: enough to recognise it.';
+
+revoke all on function identity._token_hash(text) from public;
+-- <<<
+
+-- >>> sql/platform/open_session_context.sql
+create or replace function platform.open_session_context(
+    token text,
+    request_id text default null,
+    ip_address inet default null,
+    user_agent text default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- seals with a key, and looks at sessions, neither of which callers may read
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := identity._tenant_of_token(token, 's');
+    v_session identity.user_sessions;
+    v_fields jsonb;
+begin
+    -- Row security binds this function's owner as well: with the tenant alone as context it sees that
+    -- tenant's rows. Whatever is raised below takes this setting back with it.
+    perform platform._seal_context(jsonb_build_object('tenant_id', v_tenant_id));
+
+    select s.* into v_session
+    from identity.user_sessions as s
+    where s.tenant_id = v_tenant_id
+      and s.token_hash = identity._token_hash(open_session_context.token)
+      and s.revoked_at is null
+      and s.idle_expires_at > clock_timestamp();
+    if not found then
+        -- The same for a token that never was and one whose time is over: nobody learns which.
+        raise exception 'The session is over or never was'
+            using errcode = 'ZI004', hint = 'Refresh the session, or sign in again.';
+    end if;
+    perform identity._refuse_inactive(v_tenant_id, v_session.user_id);
+
+    -- Once a minute is enough to keep a session alive, and a session that another transaction is
+    -- keeping alive just now is not waited for.
+    if v_session.last_seen_at < clock_timestamp() - interval '1 minute'
+       and current_setting('transaction_read_only') = 'off' then
+        update identity.user_sessions as s
+        set last_seen_at = clock_timestamp(),
+            idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at)
+        where s.tenant_id = v_tenant_id
+          and s.id in (
+              select free.id
+              from identity.user_sessions as free
+              where free.tenant_id = v_tenant_id and free.id = v_session.id
+              for no key update skip locked);
+    end if;
+
+    v_fields := jsonb_strip_nulls(jsonb_build_object(
+        'tenant_id', v_tenant_id,
+        'user_id', v_session.user_id,
+        'session_id', v_session.id,
+        'request_id', open_session_context.request_id,
+        'ip_address', host(open_session_context.ip_address),
+        'user_agent', open_session_context.user_agent,
+        'authentication_level', v_session.authentication_level));
+    perform platform._seal_context(v_fields);
+    return v_fields;
+end
+$$;
+
+comment on function platform.open_session_context(text, text, inet, text) is
+    'Open the context of the current transaction for the person whose live session the token proves, and keep the
+session alive; returns the context. Raises ZI004 when there is no such session, ZI001 when its tenant and ZI002
+when its user may not work.';
+
+revoke all on function platform.open_session_context(text, text, inet, text) from public;
+grant execute on function platform.open_session_context(text, text, inet, text)
+    to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/platform/open_api_key_context.sql
+create or replace function platform.open_api_key_context(
+    key text,
+    request_id text default null,
+    ip_address inet default null,
+    user_agent text default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- seals with a key, and looks at API keys, neither of which callers may read
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := identity._tenant_of_token(key, 'k');
+    v_key identity.api_keys;
+    v_fields jsonb;
+begin
+    -- As in open_session_context().
+    perform platform._seal_context(jsonb_build_object('tenant_id', v_tenant_id));
+
+    select k.* into v_key
+    from identity.api_keys as k
+    where k.tenant_id = v_tenant_id
+      and k.key_hash = identity._token_hash(open_api_key_context.key)
+      and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > clock_timestamp());
+    if not found then
+        raise exception 'The API key is not valid'
+            using errcode = 'ZI005', hint = 'It never was, has expired or has been revoked; use another.';
+    end if;
+    perform identity._refuse_inactive(v_tenant_id, v_key.user_id);
+
+    if (v_key.last_used_at < clock_timestamp() - interval '1 minute') is not false
+       and current_setting('transaction_read_only') = 'off' then
+        update identity.api_keys as k
+        set last_used_at = clock_timestamp()
+        where k.tenant_id = v_tenant_id
+          and k.id in (
+              select free.id
+              from identity.api_keys as free
+              where free.tenant_id = v_tenant_id and free.id = v_key.id
+              for no key update skip locked);
+    end if;
+
+    v_fields := jsonb_strip_nulls(jsonb_build_object(
+        'tenant_id', v_tenant_id,
+        'user_id', v_key.user_id,
+        'api_key_id', v_key.id,
+        'scopes', nullif(to_jsonb(v_key.scopes), '[]'),
+        'request_id', open_api_key_context.request_id,
+        'ip_address', host(open_api_key_context.ip_address),
+        'user_agent', open_api_key_context.user_agent,
+        'authentication_level', 1));
+    perform platform._seal_context(v_fields);
+    return v_fields;
+end
+$$;
+
+comment on function platform.open_api_key_context(text, text, inet, text) is
+    'Open the context of the current transaction for the user whose API key this is, confined to the key''s scopes;
+returns the context. Raises ZI005 when there is no such key, ZI001 when its tenant and ZI002 when its user may not
+work.';
+
+revoke all on function platform.open_api_key_context(text, text, inet, text) from public;
+grant execute on function platform.open_api_key_context(text, text, inet, text)
+    to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+--- identity: sessions ---------------------------------------------------------------
+
+-- >>> sql/identity/limit.sql
+create or replace function identity._limit(key text)
+    returns integer
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_value jsonb := platform.setting(key);
+begin
+    if v_value is null then
+        raise exception 'There is no setting %', key
+            using errcode = 'ZP002', hint = 'The fourth migration declares it; has the row been deleted?';
+    end if;
+    return v_value::integer;
+end
+$$;
+
+comment on function identity._limit(text) is
+    'The value of a whole-number setting as it holds for the tenant of the context. Raises ZP002 when there is none.';
+
+revoke all on function identity._limit(text) from public;
+-- <<<
+
+-- >>> sql/identity/revoke_sessions.sql
+create or replace function identity._revoke_sessions(session_ids uuid[], reason text)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_revoked integer;
+begin
+    update identity.user_sessions as s
+    set revoked_at = clock_timestamp(), revoked_reason = reason
+    where s.tenant_id = v_tenant_id and s.id = any (session_ids) and s.revoked_at is null;
+    get diagnostics v_revoked = row_count;
+
+    update identity.refresh_tokens as r
+    set revoked_at = clock_timestamp()
+    where r.tenant_id = v_tenant_id and r.session_id = any (session_ids) and r.revoked_at is null;
+    return v_revoked;
+end
+$$;
+
+comment on function identity._revoke_sessions(uuid[], text) is
+    'End sessions of the context''s tenant together with their refresh families; returns how many were alive.';
+
+revoke all on function identity._revoke_sessions(uuid[], text) from public;
+
+
+create or replace function identity.revoke_session(session_id uuid, reason text default 'signed out')
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return identity._revoke_sessions(
+        array(select s.id
+              from identity.user_sessions as s
+              where s.tenant_id = platform.current_tenant_id()
+                and s.id = revoke_session.session_id
+                and s.user_id = platform.current_user_id()),
+        reason) = 1;
+end
+$$;
+
+comment on function identity.revoke_session(uuid, text) is
+    'End one of the current user''s own sessions; false when there is no such live session.';
+
+revoke all on function identity.revoke_session(uuid, text) from public;
+grant execute on function identity.revoke_session(uuid, text) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function identity.revoke_sessions_of(
+    user_id uuid,
+    reason text,
+    except_session_id uuid default null)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return identity._revoke_sessions(
+        array(select s.id
+              from identity.user_sessions as s
+              where s.tenant_id = platform.current_tenant_id()
+                and s.user_id = revoke_sessions_of.user_id
+                and s.id is distinct from except_session_id
+                and s.revoked_at is null),
+        reason);
+end
+$$;
+
+comment on function identity.revoke_sessions_of(uuid, text, uuid) is
+    'End all sessions of a user of the context''s tenant, but for one that may go on; returns how many were alive.';
+
+revoke all on function identity.revoke_sessions_of(uuid, text, uuid) from public;
+grant execute on function identity.revoke_sessions_of(uuid, text, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.list_my_sessions()
+    returns table (id uuid, is_current boolean, authentication_level smallint, ip_address inet, user_agent text,
+                   started_at timestamptz, last_seen_at timestamptz, idle_expires_at timestamptz,
+                   expires_at timestamptz)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads sessions, which no group role can, and shows the user's own
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_current text := platform.context() ->> 'session_id';
+begin
+    return query
+        select s.id, s.id::text = v_current is true, s.authentication_level, s.ip_address, s.user_agent,
+               s.started_at, s.last_seen_at, s.idle_expires_at, s.expires_at
+        from identity.user_sessions as s
+        where s.tenant_id = platform.current_tenant_id()
+          and s.user_id = platform.current_user_id()
+          and s.revoked_at is null
+          and s.idle_expires_at > clock_timestamp()
+        order by s.last_seen_at desc, s.id;
+end
+$$;
+
+comment on function identity.list_my_sessions() is 'The current user''s live sessions, the last used first.';
+
+revoke all on function identity.list_my_sessions() from public;
+grant execute on function identity.list_my_sessions() to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/start_session.sql
+create or replace function identity._issue_tokens(
+    session_id uuid,
+    family_id uuid default null,
+    parent_token text default null,
+    successor_salt bytea default null)
+    returns table (session_token text, refresh_token text, refresh_token_id uuid)
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    refresh_token_id := platform.new_id();
+    -- Two requests that bring the same refresh token at once must be given the same successors, and only
+    -- hashes are stored: so successors follow from the token itself and a salt that is.
+    session_token := identity._token('s', v_tenant_id, case
+        when parent_token is null then platform.random_bytes(32)
+        else sha256(convert_to('session ' || parent_token, 'UTF8') || successor_salt) end);
+    refresh_token := identity._token('r', v_tenant_id, case
+        when parent_token is null then platform.random_bytes(32)
+        else sha256(convert_to('refresh ' || parent_token, 'UTF8') || successor_salt) end);
+
+    update identity.user_sessions as s
+    set token_hash = identity._token_hash(session_token),
+        last_seen_at = clock_timestamp(),
+        idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at)
+    where s.tenant_id = v_tenant_id and s.id = session_id;
+
+    insert into identity.refresh_tokens (tenant_id, id, session_id, family_id, token_hash, expires_at)
+    select v_tenant_id, refresh_token_id, s.id, coalesce(_issue_tokens.family_id, platform.new_id()),
+           identity._token_hash(refresh_token), s.expires_at
+    from identity.user_sessions as s
+    where s.tenant_id = v_tenant_id and s.id = session_id;
+    return next;
+end
+$$;
+
+comment on function identity._issue_tokens(uuid, uuid, text, bytea) is
+    'Give a session a new token and a refresh token: the first of a family, or the successors of one used.';
+
+revoke all on function identity._issue_tokens(uuid, uuid, text, bytea) from public;
+
+
+create or replace function identity.start_session(
+    user_id uuid,
+    authentication_level smallint default 1,
+    ip_address inet default null,
+    user_agent text default null,
+    is_refreshable boolean default false)
+    returns table (session_id uuid, session_token text, refresh_token text, idle_expires_at timestamptz,
+                   expires_at timestamptz)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_now timestamptz := clock_timestamp();
+    v_idle_timeout interval := case
+        when is_refreshable then make_interval(mins => identity._limit('security.access_token_minutes'))
+        else make_interval(mins => identity._limit('security.session_idle_minutes')) end;
+begin
+    perform identity._refuse_inactive(v_tenant_id, start_session.user_id);
+
+    session_id := platform.new_id();
+    session_token := identity._token('s', v_tenant_id, platform.random_bytes(32));
+    expires_at := v_now + case
+        when is_refreshable then make_interval(days => identity._limit('security.refresh_token_days'))
+        else make_interval(hours => identity._limit('security.session_absolute_hours')) end;
+    idle_expires_at := least(v_now + v_idle_timeout, expires_at);
+
+    -- The longest unused sessions give way. Who signs in twice at once takes turns.
+    perform from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = start_session.user_id
+    for no key update;
+    perform identity._revoke_sessions(
+        array(select s.id
+              from identity.user_sessions as s
+              where s.tenant_id = v_tenant_id
+                and s.user_id = start_session.user_id
+                and s.revoked_at is null
+                and s.expires_at > v_now
+              order by s.last_seen_at desc
+              offset identity._limit('security.sessions_per_user') - 1),
+        'gave way to a newer session');
+
+    insert into identity.user_sessions (tenant_id, id, user_id, token_hash, authentication_level, ip_address,
+                                        user_agent, started_at, last_seen_at, idle_timeout, idle_expires_at,
+                                        expires_at)
+    values (v_tenant_id, session_id, start_session.user_id, identity._token_hash(session_token),
+            start_session.authentication_level, start_session.ip_address, start_session.user_agent,
+            v_now, v_now, v_idle_timeout, start_session.idle_expires_at, start_session.expires_at);
+    if is_refreshable then
+        select t.session_token, t.refresh_token into session_token, refresh_token
+        from identity._issue_tokens(session_id) as t;
+    end if;
+    update identity.users as u
+    set last_login_at = v_now
+    where u.tenant_id = v_tenant_id and u.id = start_session.user_id;
+    return next;
+end
+$$;
+
+comment on function identity.start_session(uuid, smallint, inet, text, boolean) is
+    'Begin a session for a user of the context''s tenant whom the caller has authenticated at a level; returns its
+token, which is not to be had again, and a refresh token where the session is refreshable. Raises ZI001 and ZI002
+when the tenant or the user may not work.';
+
+revoke all on function identity.start_session(uuid, smallint, inet, text, boolean) from public;
+grant execute on function identity.start_session(uuid, smallint, inet, text, boolean) to enterprise_ai_gateway;
+-- <<<
 
 --- authz: resource types and permissions ------------------------------------------
 -- What there is to protect and what can be done to it: catalogues that all tenants share.
@@ -2708,6 +3185,18 @@ grant select on authz.break_glass_events to enterprise_ai_app;
 --   drop function authz._ancestors_of_role(uuid, uuid);
 --   drop function authz._move_descendants();
 --   drop function authz._keep_ancestors();
+--   drop function identity.start_session(uuid, smallint, inet, text, boolean);
+--   drop function identity._issue_tokens(uuid, uuid, text, bytea);
+--   drop function identity.list_my_sessions();
+--   drop function identity.revoke_sessions_of(uuid, text, uuid);
+--   drop function identity.revoke_session(uuid, text);
+--   drop function identity._revoke_sessions(uuid[], text);
+--   drop function identity._limit(text);
+--   drop function platform.open_api_key_context(text, text, inet, text);
+--   drop function platform.open_session_context(text, text, inet, text);
+--   drop function identity._token_hash(text);
+--   drop function identity._tenant_of_token(text, text);
+--   drop function identity._token(text, uuid, bytea);
 --   drop table identity.login_attempts;
 --   drop table identity.one_time_tokens;
 --   drop table identity.mfa_recovery_codes;
@@ -2720,6 +3209,7 @@ grant select on authz.break_glass_events to enterprise_ai_app;
 --   drop table identity.groups;
 --   drop table identity.user_profiles;
 --   drop function platform.open_context(uuid, uuid, uuid, uuid, text, inet, text, smallint);
+--   drop function identity._refuse_inactive(uuid, uuid);
 --   drop table identity.users;
 --   drop table platform.tenant_settings;
 --   drop table platform.configuration_settings;

@@ -14,34 +14,13 @@ create or replace function platform.open_context(
     security definer        -- seals with a key, and looks at people, neither of which callers may read
     set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_tenant_status text;
-    v_person uuid;
-    v_person_status text;
 begin
     -- Row security binds this function's owner as well: with the tenant alone as context it sees that
     -- tenant's rows. Whatever is raised below takes this setting back with it.
     perform platform._seal_context(jsonb_build_object('tenant_id', open_context.tenant_id));
 
-    select t.status into v_tenant_status
-    from identity.tenants as t
-    where t.id = open_context.tenant_id;
-    if v_tenant_status is distinct from 'active' then
-        raise exception 'Tenant % %', open_context.tenant_id,
-            coalesce('is ' || v_tenant_status, 'does not exist')
-            using errcode = 'ZI001', hint = 'A context opens only for an active tenant.';
-    end if;
-
-    foreach v_person in array array_remove(array[open_context.user_id, open_context.actor_id], null) loop
-        select u.status into v_person_status
-        from identity.users as u
-        where u.tenant_id = open_context.tenant_id and u.id = v_person;
-        if v_person_status is distinct from 'active' then
-            raise exception 'User % %', v_person,
-                coalesce('is ' || v_person_status, 'does not exist in tenant ' || open_context.tenant_id)
-                using errcode = 'ZI002', hint = 'A context opens only for an active user of the tenant.';
-        end if;
-    end loop;
+    perform identity._refuse_inactive(open_context.tenant_id, open_context.user_id);
+    perform identity._refuse_inactive(open_context.tenant_id, open_context.actor_id);
 
     perform platform._seal_context(jsonb_build_object(
         'tenant_id', open_context.tenant_id,
