@@ -10,6 +10,16 @@ from contextlib import contextmanager
 
 import psycopg
 
+from enterprise_ai.embedded import EmbeddedError
+from enterprise_ai.migrate import ConnectionFailed
+from enterprise_ai.migrate.embedded import leased
+from enterprise_ai.migrate.target import Target
+
+#: Variables that name a server to libpq; when one is set, the embedded server is not meant.
+_NAMES_A_SERVER = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPORT", "PGDATABASE")
+
+Work = Callable[[argparse.Namespace, psycopg.Connection], int]
+
 
 def add_database_option(parser: argparse.ArgumentParser, *, before_command: bool = False) -> None:
     """Add `--database-url`, which is taken before the command and after it."""
@@ -22,48 +32,43 @@ def add_database_option(parser: argparse.ArgumentParser, *, before_command: bool
     )
 
 
-def _named(options: argparse.Namespace) -> str | None:
-    """The database that was named, with an option or in the environment; None when none was."""
-    url: str | None = options.database_url or os.environ.get("DATABASE_URL")
-    return url
-
-
 @contextmanager
 def connected(options: argparse.Namespace) -> Iterator[psycopg.Connection]:
-    """Yield an autocommit connection to the database of the options."""
-    url = _named(options)
-    if url is not None or os.environ.get("PGHOST") or os.environ.get("PGSERVICE"):
-        with psycopg.connect(url or "", autocommit=True) as conn:
+    """Yield an autocommit connection; raises `ConnectionFailed`, or `EmbeddedError` when our own cannot start."""
+    url = options.database_url or os.environ.get("DATABASE_URL")
+    if url is not None or any(os.environ.get(name) for name in _NAMES_A_SERVER):
+        with _connect(url) as conn:
             yield conn
         return
-
-    from enterprise_ai.embedded import EmbeddedServer
-
-    print("No DATABASE_URL: using the embedded PostgreSQL.", file=sys.stderr)
-    with EmbeddedServer().lease() as server, psycopg.connect(server.url(), autocommit=True) as conn:
+    with leased(lambda said: print(said, file=sys.stderr)) as url, _connect(url) as conn:
         yield conn
 
 
-def reporting(
-    work: Callable[[argparse.Namespace, psycopg.Connection], int],
-) -> Callable[[argparse.Namespace], int]:
-    """Wrap a command's work: connect, run it, and turn what PostgreSQL refuses into a sentence and an exit code."""
+def reporting(work: Work) -> Callable[[argparse.Namespace], int]:
+    """Wrap a command's work: connect, run it, and turn what fails into a sentence and an exit code."""
 
     def run(options: argparse.Namespace) -> int:
-        from enterprise_ai.embedded import EmbeddedError
-        from enterprise_ai.migrate.target import Target
-
         try:
             with connected(options) as conn:
                 return work(options, conn)
-        except (psycopg.OperationalError, EmbeddedError) as error:
-            said = Target(_named(options)).redact(str(error).strip())
-            print(f"enterprise-ai: cannot connect: {said}", file=sys.stderr)
-            return 4
+        except ConnectionFailed as error:
+            return _say(error.message, error.advice, 4)
+        except EmbeddedError as error:
+            return _say(str(error), "", 4)
         except psycopg.Error as error:
-            print(f"enterprise-ai: {error.diag.message_primary or error} ({error.sqlstate})", file=sys.stderr)
-            if error.diag.message_hint:
-                print(f"  {error.diag.message_hint}", file=sys.stderr)
-            return 1
+            message = f"{error.diag.message_primary or error} ({error.sqlstate})"
+            return _say(message, error.diag.message_hint or "", 1)
 
     return run
+
+
+def _connect(url: str | None) -> psycopg.Connection:
+    try:
+        return psycopg.connect(url or "", autocommit=True)
+    except psycopg.Error as error:
+        raise Target(url).failure(str(error)) from None
+
+
+def _say(message: str, advice: str, code: int) -> int:
+    print(f"enterprise-ai: {message}", *([f"  {advice}"] if advice else []), sep="\n", file=sys.stderr)
+    return code
