@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 from itertools import groupby
 from pathlib import Path
 
 import psycopg
 
-from enterprise_ai.embedded import EmbeddedServer
-from enterprise_ai.migrate import Migrator
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+import role_matrix  # noqa: E402
+
+from enterprise_ai.migrate import Migrator  # noqa: E402
+from tests.servers import bindir_of, scratch_server  # noqa: E402
+
 REFERENCE = ROOT / "docs" / "reference"
 
 TABLES = """
@@ -43,10 +46,19 @@ where p.pronamespace::regnamespace::name = %s and left(p.proname, 1) <> '_' and 
   and not exists (select from pg_depend as d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype in ('e', 'i'))
 order by 1, 2
 """
+# One statement each: its message, its code, and what else it says up to the semicolon outside of strings.
 RAISED = re.compile(
-    r"raise exception '(?P<message>(?:[^']|'')*)'.*?errcode = '(?P<code>Z\w{4})'(?:,\s*hint = '(?P<hint>(?:[^']|'')*)')?",
+    r"raise exception '(?P<message>(?:[^']|'')*)'(?P<more>(?:[^';]|'(?:[^']|'')*')*?)errcode = '(?P<code>Z\w{4})'"
+    r"(?P<rest>(?:[^';]|'(?:[^']|'')*')*);",
     re.S | re.I,
 )
+STRING = re.compile(r"'((?:[^']|'')*)'")
+
+
+def hint_of(statement: str) -> str:
+    """The hint of a raise, with … for what is put in at run time."""
+    found = re.search(r"hint\s*=\s*(.*?)(?:,\s*\w+\s*=|$)", statement, re.S)
+    return "…".join(STRING.findall(found[1])) if found else ""
 
 
 def cell(text: str | None) -> str:
@@ -90,11 +102,11 @@ def schema_page(conn: psycopg.Connection) -> str:
 
 
 def errors_page() -> str:
-    found: dict[str, tuple[str, str, str]] = {}
+    found: dict[tuple[str, str], tuple[str, str]] = {}
     for path in sorted((ROOT / "sql").rglob("*.sql")):
         for match in RAISED.finditer(path.read_text()):
-            source = str(path.relative_to(ROOT))
-            found.setdefault(match["code"], (match["message"], match["hint"] or "", source))
+            hint = hint_of(match["more"] + match["rest"])
+            found.setdefault((match["code"], match["message"]), (hint, str(path.relative_to(ROOT))))
     lines = [
         "# Errors",
         "",
@@ -102,22 +114,22 @@ def errors_page() -> str:
         "",
     ]
     lines += ["| SQLSTATE | message | what to do | raised in |", "|---|---|---|---|"]
-    for code, (message, hint, source) in sorted(found.items()):
+    for (code, message), (hint, source) in sorted(found.items()):
         lines.append(f"| `{code}` | {cell(message)} | {cell(hint)} | `{source}` |".replace("''", "'"))
     return "\n".join(lines) + "\n"
 
 
 def pages() -> dict[str, str]:
     """The text of each page by its file name."""
-    # The server's account has to reach the folder, which the usual private one for temporary files forbids.
-    with tempfile.TemporaryDirectory(prefix="enterprise-ai-docs-", dir="/tmp") as folder:
-        server = EmbeddedServer(Path(folder) / "pg", fast=True)
-        Path(folder).chmod(0o711)
-        with server.lease():
-            Migrator(server.url(), migrations=ROOT / "migrations").migrate()
-            with psycopg.connect(server.url()) as conn:
-                conn.execute("set search_path = pg_catalog")
-                return {"schema.md": schema_page(conn), "errors.md": errors_page()}
+    with scratch_server(bindir_of(17)) as server:
+        Migrator(server.url(), migrations=ROOT / "migrations").migrate()
+        with psycopg.connect(server.url()) as conn:
+            conn.execute("set search_path = pg_catalog")
+            return {
+                "schema.md": schema_page(conn),
+                "roles.md": role_matrix.page(conn),
+                "errors.md": errors_page(),
+            }
 
 
 def main(check: bool) -> int:
