@@ -954,10 +954,9 @@ alter table identity.users force row level security;
 create policy users_of_my_tenant on identity.users
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
-grant select on identity.users to enterprise_ai_app;
--- An application makes and edits people; what signing in decides is not its to write.
-grant insert (tenant_id, id, email, display_name, external_id) on identity.users to enterprise_ai_app;
-grant update (email, display_name, external_id) on identity.users to enterprise_ai_app;
+-- An address resets a password, an external id is found by single sign-on: whoever can write them can become
+-- anybody. So people are written by functions only.
+grant select on identity.users to enterprise_ai_app, enterprise_ai_gateway;
 
 -- >>> sql/identity/refuse_inactive.sql
 create or replace function identity._refuse_inactive(tenant_id uuid, user_id uuid)
@@ -1088,7 +1087,7 @@ alter table identity.user_profiles force row level security;
 create policy user_profiles_of_my_tenant on identity.user_profiles
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
-grant select, insert, update, delete on identity.user_profiles to enterprise_ai_app;
+grant select on identity.user_profiles to enterprise_ai_app, enterprise_ai_gateway;
 
 --- identity: groups --------------------------------------------------------------
 
@@ -1126,7 +1125,8 @@ alter table identity.groups force row level security;
 create policy groups_of_my_tenant on identity.groups
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
-grant select, insert, update, delete on identity.groups to enterprise_ai_app;
+-- Groups carry roles, so functions write them and their members.
+grant select on identity.groups to enterprise_ai_app, enterprise_ai_gateway;
 
 create table identity.group_members (
     tenant_id uuid        not null,
@@ -1151,7 +1151,7 @@ alter table identity.group_members force row level security;
 create policy group_members_of_my_tenant on identity.group_members
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
-grant select, insert, delete on identity.group_members to enterprise_ai_app;
+grant select on identity.group_members to enterprise_ai_app, enterprise_ai_gateway;
 
 --- identity: credentials ---------------------------------------------------------
 -- Secrets are never stored, only what recognises them: an Argon2id string, a SHA-256, a wrapped seed.
@@ -2238,65 +2238,27 @@ comment on table authz.role_inheritance is
 comment on column authz.role_inheritance.parent_id is 'The role whose permissions are inherited.';
 
 -- >>> sql/authz/role_graph.sql
--- Inheritance between roles has no circles, not even one that two sessions close together. Whoever adds an
--- edge changes the heir's row and locks the rows of all it will inherit from: of two edges of one circle,
--- each heir is among the other's ancestors, so the second waits, fails with a deadlock (40P01) or, when its
--- snapshot is older, with 40001. It never goes through unseen.
-
-create or replace function authz._ancestors_of_role(tenant_id uuid, role_id uuid)
-    returns uuid[]
-    language plpgsql
-    volatile                -- sees what was committed while it waited for a lock
-    parallel unsafe
-    set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return array(
-        with recursive above (id) as (
-            select _ancestors_of_role.role_id
-            union
-            select i.parent_id
-            from above
-            join authz.role_inheritance as i
-                on i.tenant_id = _ancestors_of_role.tenant_id and i.role_id = above.id
-        )
-        select above.id from above order by above.id);
-end
-$$;
-
-comment on function authz._ancestors_of_role(uuid, uuid) is
-    'A role and all that it inherits from, at whatever time: an edge that is not yet or no longer valid counts.';
-
-revoke all on function authz._ancestors_of_role(uuid, uuid) from public;
-
+-- Inheritance between roles has no circles, not even one that two sessions close together: whoever adds an
+-- edge has taken their turn among all who change rights in the tenant, so they see all edges there are.
 
 create or replace function authz._refuse_circles()
     returns trigger
     language plpgsql
-    volatile
+    volatile                -- sees what was committed while it waited for its turn
     parallel unsafe
     set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_locked uuid[] := '{}';
-    v_above uuid[];
 begin
-    update authz.roles as r
-    set updated_at = now()
-    where r.tenant_id = new.tenant_id and r.id = new.role_id;
-
-    -- Waiting for a lock may have brought new ancestors; they are locked in the next round.
-    loop
-        v_above := authz._ancestors_of_role(new.tenant_id, new.parent_id);
-        exit when v_above <@ v_locked;
-        perform from authz.roles as r
-        where r.tenant_id = new.tenant_id and r.id = any (v_above) and r.id <> new.role_id
-        order by r.id
-        for share;
-        v_locked := v_above;
-    end loop;
-
-    if new.role_id = any (v_above) then
+    if exists (
+        with recursive above (id) as (
+            select new.parent_id
+            union
+            select i.parent_id
+            from above
+            join authz.role_inheritance as i on i.tenant_id = new.tenant_id and i.role_id = above.id
+        )
+        select from above where above.id = new.role_id
+    ) then
         raise exception 'Role % cannot inherit from role %, which inherits from it', new.role_id, new.parent_id
             using errcode = 'ZA002', hint = 'Remove the inheritance the other way round first.';
     end if;
@@ -2305,7 +2267,7 @@ end
 $$;
 
 comment on function authz._refuse_circles() is
-    'Before-row trigger: no role comes to inherit from itself. Raises ZA002.';
+    'Before-row trigger: no role comes to inherit from itself, not even at different times. Raises ZA002.';
 
 revoke all on function authz._refuse_circles() from public;
 -- <<<
@@ -3157,8 +3119,1635 @@ create policy break_glass_events_of_my_tenant on authz.break_glass_events
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on authz.break_glass_events to enterprise_ai_app;
 
+--- authz: derived rights ------------------------------------------------------------
+-- What decisions read first: what each role carries with all it inherits, and what each user and group holds.
+-- Both are derived in the transaction that changes the tables above, never later. A role that ten thousand
+-- people hold is one row. What depends on time, conditions or the resource is left to be evaluated.
+
+create table authz.epochs (
+    tenant_id  uuid   not null,
+    epoch      bigint not null default 1,
+    changed_in bigint not null default 0,
+
+    constraint epochs_pkey primary key (tenant_id),
+    constraint epochs_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
+);
+
+comment on table authz.epochs is
+    'One row for each tenant: it changes with the rights in the tenant, and whoever changes them locks it.';
+comment on column authz.epochs.epoch is 'What was decided at an earlier epoch may no longer hold.';
+comment on column authz.epochs.changed_in is 'The transaction that changed it last.';
+
+alter table authz.epochs enable row level security;
+alter table authz.epochs force row level security;
+create policy epochs_of_my_tenant on authz.epochs
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.epochs to enterprise_ai_app;
+
+create table authz.role_rights (
+    tenant_id      uuid      not null,
+    role_id        uuid      not null,
+    allowed        integer[] not null,
+    allowed_on_own integer[] not null,
+    denied         integer[] not null,
+    special        integer[] not null,
+
+    constraint role_rights_pkey primary key (tenant_id, role_id),
+    constraint role_rights_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade
+);
+
+comment on table authz.role_rights is
+    'One row for each role that carries anything: the permissions it stands for with all that it inherits.';
+comment on column authz.role_rights.allowed is 'Allowed on all resources of the type, always.';
+comment on column authz.role_rights.allowed_on_own is 'Allowed on what the holder owns, always.';
+comment on column authz.role_rights.denied is 'Denied on all resources of the type, always.';
+comment on column authz.role_rights.special is
+    'About these there are rules that depend on a time, a condition or a resource, and have to be evaluated.';
+
+alter table authz.role_rights enable row level security;
+alter table authz.role_rights force row level security;
+create policy role_rights_of_my_tenant on authz.role_rights
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.role_rights to enterprise_ai_app;
+
+create table authz.holders (
+    tenant_id   uuid      not null,
+    holder_id   uuid      not null,
+    is_active   boolean   not null,
+    groups      uuid[]    not null,
+    roles       uuid[]    not null,
+    direct      integer[] not null,
+    has_special boolean   not null,
+
+    constraint holders_pkey primary key (tenant_id, holder_id),
+    constraint holders_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
+);
+
+comment on table authz.holders is
+    'One row for each user and group, and one under the tenant''s own id for everyone: what it holds by itself.';
+comment on column authz.holders.groups is 'The groups that a user is in, and those these lie within.';
+comment on column authz.holders.roles is 'Roles held in the whole tenant, always.';
+comment on column authz.holders.direct is 'Permissions about which there are rules for this holder directly.';
+comment on column authz.holders.has_special is
+    'There are assignments that depend on a time, a condition or a resource, delegations or emergencies.';
+
+alter table authz.holders enable row level security;
+alter table authz.holders force row level security;
+create policy holders_of_my_tenant on authz.holders
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.holders to enterprise_ai_app;
+
+-- >>> sql/authz/epochs.sql
+-- All that changes the rights in a tenant first changes the tenant's one row in authz.epochs. So such writers
+-- come one after another, and whoever derives anything sees what those before have committed: a read committed
+-- transaction waits, one with an older snapshot fails with 40001. Nothing derived is ever made from a state
+-- that somebody else was just changing. The number tells caches that what they know may no longer hold.
+
+create or replace function authz._touch_epoch(tenant_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_epoch bigint;
+begin
+    update authz.epochs as e
+    set epoch = e.epoch + 1, changed_in = txid_current()
+    where e.tenant_id = _touch_epoch.tenant_id and e.changed_in <> txid_current()
+    returning e.epoch into v_epoch;
+    if found then
+        perform pg_notify('enterprise_ai_authz', _touch_epoch.tenant_id::text || ' ' || v_epoch);
+    end if;
+end
+$$;
+
+comment on function authz._touch_epoch(uuid) is
+    'Take one''s turn among those who change the rights in a tenant, until the end of the transaction, and
+notify enterprise_ai_authz of the tenant and its new epoch.';
+
+revoke all on function authz._touch_epoch(uuid) from public;
+
+
+create or replace function authz._take_turn()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications change groups and people, but never epochs
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+    v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
+begin
+    if tg_nargs > 0 and tg_op = 'UPDATE' and to_jsonb(old) -> tg_argv[0] <> v_row -> tg_argv[0] then
+        raise exception 'The % of a row of %.% cannot be changed', tg_argv[0], tg_table_schema, tg_table_name
+            using errcode = 'ZA008', hint = 'Delete the row and insert another.';
+    end if;
+    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+    perform authz._touch_epoch(v_tenant_id);
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+
+comment on function authz._take_turn() is
+    'Before-row trigger of all tables that rights are derived from; the column that its argument names cannot be
+changed (ZA008).';
+
+revoke all on function authz._take_turn() from public;
+-- <<<
+
+-- >>> sql/authz/derive_roles.sql
+create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    with recursive heirs (id) as (
+        select unnest(_derive_roles.role_ids)
+        union
+        select i.role_id
+        from heirs
+        join authz.role_inheritance as i
+            on i.tenant_id = _derive_roles.tenant_id and i.parent_id = heirs.id
+    ),
+    above (heir_id, id, is_timed) as (
+        select heirs.id, heirs.id, false from heirs
+        union
+        select a.heir_id, i.parent_id, a.is_timed or i.valid_from is not null or i.valid_until is not null
+        from above as a
+        join authz.role_inheritance as i on i.tenant_id = _derive_roles.tenant_id and i.role_id = a.id
+    ),
+    carried as (
+        select a.heir_id, p.permission_id, p.effect, p.only_own,
+               not (a.is_timed or p.is_conditional or p.resource_id is not null
+                    or (p.only_own and p.effect = 'deny')) as is_plain
+        from above as a
+        join authz.role_permissions as p
+            on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
+    )
+    insert into authz.role_rights (tenant_id, role_id, allowed, allowed_on_own, denied, special)
+    select _derive_roles.tenant_id, r.id,
+           array(select distinct c.permission_id from carried as c
+                 where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and not c.only_own order by 1),
+           array(select distinct c.permission_id from carried as c
+                 where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and c.only_own order by 1),
+           array(select distinct c.permission_id from carried as c
+                 where c.heir_id = r.id and c.is_plain and c.effect = 'deny' order by 1),
+           array(select distinct c.permission_id from carried as c
+                 where c.heir_id = r.id and not c.is_plain order by 1)
+    from heirs
+    join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
+    on conflict on constraint role_rights_pkey do update
+        set allowed = excluded.allowed,
+            allowed_on_own = excluded.allowed_on_own,
+            denied = excluded.denied,
+            special = excluded.special;
+end
+$$;
+
+comment on function authz._derive_roles(uuid, uuid[]) is
+    'Derive anew what these roles, and all that inherit from them, carry.';
+
+revoke all on function authz._derive_roles(uuid, uuid[]) from public;
+-- <<<
+
+-- >>> sql/authz/derive_holders.sql
+create or replace function authz._derive_holders(tenant_id uuid, holder_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    with recursive who (id, is_active) as (
+        select u.id, u.status = 'active' and u.deleted_at is null
+        from identity.users as u
+        where u.tenant_id = _derive_holders.tenant_id and u.id = any (_derive_holders.holder_ids)
+        union all
+        select g.id, true
+        from identity.groups as g
+        where g.tenant_id = _derive_holders.tenant_id and g.id = any (_derive_holders.holder_ids)
+        union all
+        select t.id, t.status = 'active'
+        from identity.tenants as t
+        where t.id = _derive_holders.tenant_id and t.id = any (_derive_holders.holder_ids)
+    ),
+    within (user_id, group_id) as (
+        select m.user_id, m.group_id
+        from identity.group_members as m
+        where m.tenant_id = _derive_holders.tenant_id and m.user_id = any (_derive_holders.holder_ids)
+        union
+        select w.user_id, g.parent_id
+        from within as w
+        join identity.groups as g
+            on g.tenant_id = _derive_holders.tenant_id and g.id = w.group_id and g.parent_id is not null
+    ),
+    assigned (holder_id, role_id, is_plain) as (
+        select a.user_id, a.role_id, a.resource_id is null and not a.is_conditional
+        from authz.user_roles as a
+        where a.tenant_id = _derive_holders.tenant_id and a.user_id = any (_derive_holders.holder_ids)
+        union all
+        select a.group_id, a.role_id, a.resource_id is null and not a.is_conditional
+        from authz.group_roles as a
+        where a.tenant_id = _derive_holders.tenant_id and a.group_id = any (_derive_holders.holder_ids)
+        union all
+        select r.tenant_id, r.id, true
+        from authz.roles as r
+        where r.tenant_id = _derive_holders.tenant_id and r.for_everyone
+        union all
+        select d.delegate_id, null, false
+        from authz.delegations as d
+        where d.tenant_id = _derive_holders.tenant_id and d.delegate_id = any (_derive_holders.holder_ids)
+        union all
+        select b.user_id, b.role_id, false
+        from authz.break_glass_events as b
+        where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
+          and coalesce(b.ended_at, b.expires_at) > now()
+    ),
+    direct (holder_id, permission_id) as (
+        select g.user_id, g.permission_id
+        from authz.user_permissions as g
+        where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
+        union
+        select g.group_id, g.permission_id
+        from authz.group_permissions as g
+        where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
+    )
+    insert into authz.holders (tenant_id, holder_id, is_active, groups, roles, direct, has_special)
+    select _derive_holders.tenant_id, who.id, who.is_active,
+           array(select w.group_id from within as w where w.user_id = who.id order by 1),
+           array(select distinct a.role_id from assigned as a where a.holder_id = who.id and a.is_plain order by 1),
+           array(select d.permission_id from direct as d where d.holder_id = who.id order by 1),
+           exists (select from assigned as a where a.holder_id = who.id and not a.is_plain)
+    from who
+    -- Not while the tenant is being deleted with all its rows.
+    where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
+    on conflict on constraint holders_pkey do update
+        set is_active = excluded.is_active,
+            groups = excluded.groups,
+            roles = excluded.roles,
+            direct = excluded.direct,
+            has_special = excluded.has_special;
+end
+$$;
+
+comment on function authz._derive_holders(uuid, uuid[]) is
+    'Derive anew what these users and groups hold; the tenant''s own id stands for what everyone in it holds.';
+
+revoke all on function authz._derive_holders(uuid, uuid[]) from public;
+-- <<<
+
+-- >>> sql/authz/derive_changed.sql
+-- After-statement triggers see all changed rows at once, so that a statement that gives a role a hundred
+-- permissions derives it once.
+
+create or replace function authz._derive_changed()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications change groups and people, but never what is derived from them
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+    v_ids uuid[];
+begin
+    for v_tenant_id, v_ids in
+        select (c.fields ->> 'tenant_id')::uuid, array_agg(distinct (c.fields ->> tg_argv[1])::uuid)
+        from (
+            select to_jsonb(changed) from changed
+        ) as c (fields)
+        group by 1
+    loop
+        perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+        if tg_argv[0] = 'roles' then
+            perform authz._derive_roles(v_tenant_id, v_ids);
+        else
+            perform authz._derive_holders(v_tenant_id, v_ids);
+        end if;
+    end loop;
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return null;
+end
+$$;
+
+comment on function authz._derive_changed() is
+    'After-statement trigger: derives the roles or the holders (first argument) that the column (second argument)
+of the changed rows names.';
+
+revoke all on function authz._derive_changed() from public;
+
+
+create or replace function authz._derive_people()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications change people and groups, but never what is derived from them
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+    v_id uuid := v_row ->> 'id';
+    v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
+    v_ids uuid[] := array[v_id];
+begin
+    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+    if tg_op = 'DELETE' then
+        delete from authz.holders as h
+        where h.tenant_id = v_tenant_id and h.holder_id = v_id;
+    else
+        if tg_table_name = 'tenants' and tg_op = 'INSERT' then
+            insert into authz.epochs (tenant_id) values (v_tenant_id);
+        elsif tg_table_name = 'groups' and tg_op = 'UPDATE' then
+            -- It has moved, and everybody below it now lies within other groups.
+            v_ids := v_ids || array(
+                select h.holder_id
+                from authz.holders as h
+                where h.tenant_id = v_tenant_id and h.groups @> v_ids);
+        end if;
+        perform authz._derive_holders(v_tenant_id, v_ids);
+    end if;
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return null;
+end
+$$;
+
+comment on function authz._derive_people() is
+    'After-row trigger of identity.users, groups and tenants: keeps the row of authz.holders that each of them has.';
+
+revoke all on function authz._derive_people() from public;
+-- <<<
+
+-- Statement triggers with transition tables, because a row at a time the same role would be derived again and
+-- again; where rows are distributed over machines, row triggers take their place.
+do $do$
+declare
+    v_source record;
+    v_event text;
+begin
+    for v_source in
+        select *
+        from (values
+            ('authz.role_permissions', 'roles', 'role_id'),
+            ('authz.role_inheritance', 'roles', 'role_id'),
+            ('authz.roles', 'holders', 'tenant_id'),
+            ('authz.user_roles', 'holders', 'user_id'),
+            ('authz.group_roles', 'holders', 'group_id'),
+            ('authz.user_permissions', 'holders', 'user_id'),
+            ('authz.group_permissions', 'holders', 'group_id'),
+            ('authz.delegations', 'holders', 'delegate_id'),
+            ('authz.break_glass_events', 'holders', 'user_id'),
+            ('identity.group_members', 'holders', 'user_id')
+        ) as source (table_name, derives, column_name)
+    loop
+        execute format(
+            'create trigger _000_take_turn before insert or update or delete on %s
+                 for each row execute function authz._take_turn(%L)', v_source.table_name, v_source.column_name);
+        foreach v_event in array array['insert', 'update', 'delete'] loop
+            execute format(
+                'create trigger derive_after_%1$s after %1$s on %2$s referencing %3$s table as changed
+                     for each statement execute function authz._derive_changed(%4$L, %5$L)',
+                v_event, v_source.table_name, case v_event when 'delete' then 'old' else 'new' end,
+                v_source.derives, v_source.column_name);
+        end loop;
+    end loop;
+end
+$do$;
+
+create trigger _000_take_turn before update of parent_id or delete on identity.groups
+    for each row execute function authz._take_turn();
+create trigger derive after insert or update of parent_id or delete on identity.groups
+    for each row execute function authz._derive_people();
+create trigger _000_take_turn before update of status, deleted_at or delete on identity.users
+    for each row execute function authz._take_turn();
+create trigger derive after insert or update of status, deleted_at or delete on identity.users
+    for each row execute function authz._derive_people();
+create trigger _000_take_turn before update of status on identity.tenants
+    for each row execute function authz._take_turn();
+create trigger derive after insert or update of status on identity.tenants
+    for each row execute function authz._derive_people();
+create trigger _000_take_turn before update of parent_id, inherits, owner_id, attributes or delete on authz.resources
+    for each row execute function authz._take_turn();
+create trigger _000_take_turn before insert or update or delete on authz.proxy_grants
+    for each row execute function authz._take_turn();
+
+--- authz: decisions ----------------------------------------------------------------
+
+create type authz.decision as (
+    effect      text,
+    reason      text,
+    rule_ids    uuid[],
+    obligations jsonb,
+    missing     text[],
+    expires_at  timestamptz
+);
+
+comment on type authz.decision is
+    'effect: allow or deny; reason: one of a fixed set; rule_ids: the rules that decided; obligations: what would
+have to be done, or has to be recorded; missing: what was asked for and not known; expires_at: until when it
+holds as long as nothing is changed, null without end.';
+
+-- A function that decides has verified the context, once. What it reads is then filtered by the tenant that it
+-- has set, since to verify the context again for each table would take several times as long as the decision.
+-- This holds for the owner of the tables alone, that is inside such functions: for anybody else the setting means
+-- nothing. Named to come after the general policy by name: PostgreSQL evaluates the last one first.
+do $do$
+declare
+    v_table text;
+begin
+    foreach v_table in array array[
+        'authz.epochs', 'authz.role_rights', 'authz.holders', 'authz.resources', 'authz.roles',
+        'authz.role_inheritance', 'authz.role_permissions', 'authz.user_roles', 'authz.group_roles',
+        'authz.user_permissions', 'authz.group_permissions', 'authz.delegations', 'authz.proxy_grants',
+        'authz.break_glass_events', 'identity.users', 'identity.user_profiles', 'identity.groups',
+        'identity.group_members']
+    loop
+        execute format(
+            $sql$create policy that_is_decided_for on %s to current_user
+                using (tenant_id = nullif(current_setting('enterprise_ai.deciding_for', true), '')::uuid)
+                with check (tenant_id = nullif(current_setting('enterprise_ai.deciding_for', true), '')::uuid)$sql$,
+            v_table);
+    end loop;
+    create policy that_is_decided_for on identity.tenants to current_user
+        using (id = nullif(current_setting('enterprise_ai.deciding_for', true), '')::uuid);
+end
+$do$;
+
+-- >>> sql/authz/windows.sql
+-- A window is a time by the clock on the wall of its zone. An instant is in it when the clock of that instant
+-- is: an hour that the clock skips never comes, one that it repeats counts twice.
+
+create or replace function authz._fault_of_windows(windows jsonb)
+    returns text
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_window jsonb;
+    v_fault text;
+begin
+    if jsonb_typeof(windows) is distinct from 'array' or windows = '[]' then
+        return 'windows are a list of at least one window';
+    end if;
+    for v_window in select w.value from jsonb_array_elements(windows) as w loop
+        v_fault := case
+            when jsonb_typeof(v_window) <> 'object' then 'a window is an object'
+            when v_window - array['days', 'from', 'until', 'time_zone', 'except'] <> '{}' then
+                'a window has only days, from, until, time_zone and except'
+            when coalesce(v_window ->> 'from', '') !~ '^([01]\d|2[0-3]):[0-5]\d$' then
+                '"from" is a time from "00:00" to "23:59"'
+            when coalesce(v_window ->> 'until', '') !~ '^(([01]\d|2[0-3]):[0-5]\d|24:00)$' then
+                '"until" is a time from "00:00" to "24:00"'
+            when v_window ->> 'from' = v_window ->> 'until' then '"from" and "until" are different times'
+            when jsonb_typeof(coalesce(v_window -> 'days', '[1]')) <> 'array'
+                 or not coalesce(v_window -> 'days', '[1]') <@ '[1, 2, 3, 4, 5, 6, 7]'
+                 or v_window -> 'days' = '[]' then '"days" is a list of 1 (Monday) to 7'
+            when jsonb_typeof(coalesce(v_window -> 'except', '[]')) <> 'array'
+                 or exists (
+                     select from jsonb_array_elements_text(coalesce(v_window -> 'except', '[]')) as d (day)
+                     where d.day is null or d.day !~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$')
+                 then '"except" is a list of dates like "2026-12-25"'
+            when not exists (select from pg_timezone_names as z where z.name = v_window ->> 'time_zone') then
+                '"time_zone" is the name of a time zone, like "Europe/Paris"'
+        end;
+        if v_fault is not null then
+            return v_fault;
+        end if;
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._fault_of_windows(jsonb) is 'What is wrong with recurring windows, as a phrase; null when nothing is.';
+
+revoke all on function authz._fault_of_windows(jsonb) from public;
+
+
+create or replace function authz._windows_at(windows jsonb, at timestamptz, out is_within boolean, out next_edge timestamptz)
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_window jsonb;
+    v_zone text;
+    v_clock timestamp;
+    v_from interval;
+    v_length interval;
+    v_day date;
+    v_edge timestamp;
+    v_change timestamptz;
+begin
+    is_within := false;
+    for v_window in select w.value from jsonb_array_elements(windows) as w loop
+        v_zone := v_window ->> 'time_zone';
+        v_clock := _windows_at.at at time zone v_zone;
+        v_from := (v_window ->> 'from')::interval;
+        v_length := (v_window ->> 'until')::interval - v_from;
+        if v_length < interval '0' then     -- overnight: it belongs to the day on which it starts
+            v_length := v_length + interval '24 hours';
+        elsif v_length = interval '0' then
+            raise exception using errcode = 'ZA006', message = 'A window is not empty';
+        end if;
+        for v_day in select generate_series(v_clock::date - 1, v_clock::date + 1, '1 day')::date loop
+            if v_clock >= v_day + v_from and v_clock < v_day + v_from + v_length
+               and coalesce(v_window -> 'days' @> to_jsonb(extract(isodow from v_day)::integer), true)
+               and not coalesce(v_window -> 'except' ? v_day::text, false) then
+                is_within := true;
+            end if;
+            foreach v_edge in array array[v_day + v_from, v_day + v_from + v_length] loop
+                continue when v_edge <= v_clock;
+                v_change := _windows_at.at + (v_edge - v_clock);
+                -- The clock is changed before that moment; that happens at full quarters of an hour.
+                if v_change at time zone v_zone <> v_edge then
+                    v_change := date_trunc('hour', _windows_at.at)
+                        + (floor(extract(minute from _windows_at.at) / 15) + 1) * interval '15 minutes';
+                end if;
+                next_edge := least(next_edge, v_change);
+            end loop;
+        end loop;
+    end loop;
+end
+$$;
+
+comment on function authz._windows_at(jsonb, timestamptz) is
+    'Whether an instant lies in one of the windows, and until when at least that stays so.';
+
+revoke all on function authz._windows_at(jsonb, timestamptz) from public;
+
+
+create or replace function authz._next_edge(windows jsonb, at timestamptz)
+    returns timestamptz
+    language plpgsql
+    stable
+    parallel safe
+as $$
+begin
+    if windows is null then
+        return null;
+    end if;
+    return (select w.next_edge from authz._windows_at(_next_edge.windows, _next_edge.at) as w);
+exception
+    when others then
+        return null;            -- malformed, at any time
+end
+$$;
+
+comment on function authz._next_edge(jsonb, timestamptz) is 'Until when at least it stays as it is whether now lies in the windows.';
+
+revoke all on function authz._next_edge(jsonb, timestamptz) from public;
+-- <<<
+
+-- >>> sql/authz/conditions.sql
+-- Conditions have three values. What a rule asks is FALSE as soon as one part is, else malformed or unknown
+-- as soon as one part is: then an allow does not apply, and a deny does.
+
+create or replace function authz._check_criteria()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := new.condition::text;
+    v_fault text;
+begin
+    if v_text is not null then
+        -- A key is a string after a dot; every other string is a value, in which anything may stand.
+        v_text := regexp_replace(v_text, '(?<!\.)"(\\.|[^"\\])*"', '""', 'g');
+        if v_text ~ 'is unknown' then
+            v_fault := '"is unknown" would make a missing value grant something';
+        elsif v_text ~ '\$(?!\."(subject|resource|env)"\.)' then
+            v_fault := 'it may ask only about $.subject.…, $.resource.… and $.env.…';
+        else
+            begin
+                perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', new.condition, '{}', false);
+            exception when others then
+                v_fault := 'it is not a predicate (' || sqlerrm || ')';
+            end;
+        end if;
+        if v_fault is not null then
+            raise exception 'The condition % cannot be used: %', new.condition, v_fault
+                using errcode = 'ZA006', hint = 'Write a predicate like: strict $.env.risk < 3';
+        end if;
+    end if;
+
+    if new.windows is not null then
+        v_fault := authz._fault_of_windows(new.windows);
+        if v_fault is not null then
+            raise exception 'The windows % cannot be used: %', new.windows, v_fault
+                using errcode = 'ZA006',
+                      hint = 'A window is {"days": [1, 2, 3, 4, 5], "from": "09:00", "until": "17:00", '
+                             '"time_zone": "Europe/Paris", "except": ["2026-12-25"]}; days and except may be absent.';
+        end if;
+    end if;
+    return new;
+end
+$$;
+
+comment on function authz._check_criteria() is
+    'Before-row trigger: a condition is a predicate that can be evaluated, windows are whole. Raises ZA006.';
+
+revoke all on function authz._check_criteria() from public;
+
+
+create or replace function authz._criteria_state(
+    condition jsonpath,
+    networks cidr[],
+    minimum_authentication_level smallint,
+    windows jsonb,
+    facts jsonb,
+    at timestamptz)
+    returns text
+    language plpgsql
+    stable
+    parallel safe
+as $$
+declare
+    v_address inet;
+    v_is_unknown boolean := false;
+begin
+    -- Runs only with the search path of its callers, which is pinned; a set clause would cost more than the rest.
+    if windows is not null then
+        if not (select w.is_within from authz._windows_at(_criteria_state.windows, _criteria_state.at) as w) then
+            return 'outside_window';
+        end if;
+    end if;
+    if networks is not null then
+        v_address := facts #>> '{env,ip_address}';
+        if v_address is null then
+            v_is_unknown := true;
+        elsif not v_address <<= any (networks::inet[]) then
+            return 'false';
+        end if;
+    end if;
+    if minimum_authentication_level is not null then
+        if facts #> '{env,authentication_level}' is null then
+            v_is_unknown := true;
+        elsif (facts #>> '{env,authentication_level}')::numeric < minimum_authentication_level then
+            return 'false';
+        end if;
+    end if;
+    if condition is not null then
+        if condition::text not like 'strict %' then
+            return 'malformed';     -- lax, a negation over what is missing would be true
+        end if;
+        case jsonb_path_match(facts, condition, '{}', true)
+            when false then return 'false';
+            when true then null;
+            else v_is_unknown := true;
+        end case;
+    end if;
+    return case when v_is_unknown then 'unknown' else 'true' end;
+exception
+    when others then
+        return 'malformed';
+end
+$$;
+
+comment on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz) is
+    'What the criteria of a rule come to: true, false, outside_window, unknown, or malformed, which a rule can
+only be when it was written past the checks.';
+
+revoke all on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz) from public;
+
+
+create or replace function authz._missing_keys(condition jsonpath, networks cidr[], level smallint, facts jsonb)
+    returns text[]
+    language plpgsql
+    stable
+    parallel safe
+as $$
+begin
+    return array(
+        select asked.key
+        from (
+            select array_to_string(array[m.part[1], trim(both '"' from m.part[2])], '.')
+            from regexp_matches(condition::text, '\$\."(subject|resource|env)"\.("(?:\\.|[^"\\])*")', 'g') as m (part)
+            union
+            select 'env.ip_address' where networks is not null
+            union
+            select 'env.authentication_level' where level is not null
+        ) as asked (key)
+        where facts #> string_to_array(asked.key, '.', null) is null
+        order by 1);
+end
+$$;
+
+comment on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) is
+    'What the criteria of a rule ask for and the facts do not say.';
+
+revoke all on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) from public;
+
+
+create or replace function authz._facts(
+    tenant_id uuid,
+    subject_id uuid,
+    resource_id uuid,
+    env jsonb)
+    returns jsonb
+    language plpgsql
+    stable
+    parallel safe
+as $$
+begin
+    return jsonb_strip_nulls(jsonb_build_object(
+        'subject', coalesce((
+            select jsonb_build_object(
+                'id', u.id, 'email', u.email, 'email_verified', u.email_verified_at is not null,
+                'job_title', p.job_title, 'department', p.department, 'manager_id', p.manager_id)
+            from identity.users as u
+            left join identity.user_profiles as p on p.tenant_id = u.tenant_id and p.user_id = u.id
+            where u.tenant_id = _facts.tenant_id and u.id = _facts.subject_id), '{}'),
+        'resource', coalesce((
+            select r.attributes || jsonb_build_object(
+                'id', r.id, 'type', r.resource_type, 'owner_id', r.owner_id, 'parent_id', r.parent_id)
+            from authz.resources as r
+            where r.tenant_id = _facts.tenant_id and r.id = _facts.resource_id), '{}'),
+        'env', coalesce(_facts.env, '{}')));
+end
+$$;
+
+comment on function authz._facts(uuid, uuid, uuid, jsonb) is
+    'What conditions are evaluated over. Of the subject and the resource it says only what the database says.';
+
+revoke all on function authz._facts(uuid, uuid, uuid, jsonb) from public;
+-- <<<
+
+do $do$
+declare
+    v_table text;
+begin
+    foreach v_table in array array['role_permissions', 'user_roles', 'group_roles', 'user_permissions',
+                                   'group_permissions', 'delegations', 'proxy_grants'] loop
+        execute format(
+            'create trigger _100_check_criteria before insert or update of condition, windows on authz.%I
+                 for each row execute function authz._check_criteria()', v_table);
+    end loop;
+end
+$do$;
+
+-- >>> sql/authz/rules.sql
+-- Every rule that could bear on a decision, and what it comes to: all that evaluates or explains starts here.
+
+create or replace function authz._rules(
+    tenant_id uuid,
+    subject_id uuid,
+    permission_id integer,
+    resource_id uuid,
+    env jsonb,
+    at timestamptz)
+    returns table (
+        rule_id uuid, source text, effect text, assignment_id uuid, role_id uuid, carrier_id uuid, scope_id uuid,
+        state text, next_edge timestamptz, missing text[])
+    language plpgsql
+    stable
+    parallel restricted
+    rows 10
+as $$
+#variable_conflict use_column
+declare
+    v_groups uuid[];
+    v_resource authz.resources;
+    v_way uuid[];
+    v_reach uuid[];
+    v_needs_approval boolean := (
+        select p.requires_approval from authz.permissions as p where p.id = _rules.permission_id);
+begin
+    select h.groups into v_groups
+    from authz.holders as h
+    where h.tenant_id = _rules.tenant_id and h.holder_id = _rules.subject_id;
+
+    if _rules.resource_id is not null then
+        select r.* into v_resource
+        from authz.resources as r
+        where r.tenant_id = _rules.tenant_id and r.id = _rules.resource_id;
+        -- Denies come down the whole way; allows only from where nothing cuts them off.
+        v_way := v_resource.ancestors || v_resource.id;
+        v_reach := case when v_resource.inherits then v_way else array[v_resource.id] end;
+        if v_resource.inherits and v_resource.ancestors <> '{}' then
+            v_reach := v_way[coalesce((
+                select max(array_position(v_way, r.id))
+                from authz.resources as r
+                where r.tenant_id = _rules.tenant_id and r.id = any (v_resource.ancestors) and not r.inherits), 1):];
+        end if;
+    end if;
+
+    return query
+    with recursive held (
+        assignment_id, source, role_id, scope_id, condition, networks, level, windows, valid_from, valid_until,
+        is_conditional, is_approved
+    ) as (
+        select a.id, 'user_role', a.role_id, a.resource_id, a.condition, a.networks, a.minimum_authentication_level,
+               a.windows, a.valid_from, a.valid_until, a.is_conditional,
+               a.granted_by is null or a.approved_by is not null
+        from authz.user_roles as a
+        where a.tenant_id = _rules.tenant_id and a.user_id = _rules.subject_id
+        union all
+        select a.id, 'group_role', a.role_id, a.resource_id, a.condition, a.networks, a.minimum_authentication_level,
+               a.windows, a.valid_from, a.valid_until, a.is_conditional,
+               a.granted_by is null or a.approved_by is not null
+        from authz.group_roles as a
+        where a.tenant_id = _rules.tenant_id and a.group_id = any (v_groups)
+        union all
+        select r.id, 'everyone', r.id, null, null, null, null, null, null, null, false, true
+        from authz.roles as r
+        where r.tenant_id = _rules.tenant_id and r.for_everyone
+        union all
+        select b.id, 'break_glass', b.role_id, b.resource_id, null, null, null, null, b.started_at,
+               coalesce(b.ended_at, b.expires_at), true, true
+        from authz.break_glass_events as b
+        where b.tenant_id = _rules.tenant_id and b.user_id = _rules.subject_id
+    ),
+    -- The roles each held role stands for, and when: an edge that is not valid now may become so.
+    above (role_id, carrier_id, valid_from, valid_until) as (
+        select distinct h.role_id, h.role_id, null::timestamptz, null::timestamptz
+        from held as h
+        union
+        select a.role_id, i.parent_id, greatest(a.valid_from, i.valid_from), least(a.valid_until, i.valid_until)
+        from above as a
+        join authz.role_inheritance as i on i.tenant_id = _rules.tenant_id and i.role_id = a.carrier_id
+    ),
+    candidate (
+        rule_id, source, effect, assignment_id, role_id, carrier_id, scope_id, held_scope_id, only_own, is_approved,
+        valid_from, valid_until, condition, networks, level, windows, held_condition, held_networks, held_level,
+        held_windows, is_conditional
+    ) as (
+        select p.id, h.source, p.effect, h.assignment_id, h.role_id, a.carrier_id, p.resource_id, h.scope_id,
+               p.only_own, h.is_approved,
+               greatest(p.valid_from, h.valid_from, a.valid_from), least(p.valid_until, h.valid_until, a.valid_until),
+               p.condition, p.networks, p.minimum_authentication_level, p.windows,
+               h.condition, h.networks, h.level, h.windows, p.is_conditional or h.is_conditional
+        from held as h
+        join above as a on a.role_id = h.role_id
+        join authz.role_permissions as p
+            on p.tenant_id = _rules.tenant_id and p.role_id = a.carrier_id
+            and p.permission_id = _rules.permission_id
+            and (p.inheritable or a.carrier_id = h.role_id)
+        union all
+        select g.id, 'user_permission', g.effect, null, null, null, g.resource_id, null,
+               false, g.granted_by is null or g.approved_by is not null, g.valid_from, g.valid_until,
+               g.condition, g.networks, g.minimum_authentication_level, g.windows, null, null, null, null, g.is_conditional
+        from authz.user_permissions as g
+        where g.tenant_id = _rules.tenant_id and g.user_id = _rules.subject_id
+          and g.permission_id = _rules.permission_id
+        union all
+        select g.id, 'group_permission', g.effect, null, null, null, g.resource_id, null,
+               false, g.granted_by is null or g.approved_by is not null, g.valid_from, g.valid_until,
+               g.condition, g.networks, g.minimum_authentication_level, g.windows, null, null, null, null, g.is_conditional
+        from authz.group_permissions as g
+        where g.tenant_id = _rules.tenant_id and g.group_id = any (v_groups)
+          and g.permission_id = _rules.permission_id
+    ),
+    facts (value) as (
+        select authz._facts(_rules.tenant_id, _rules.subject_id, _rules.resource_id, _rules.env)
+    ),
+    judged as (
+        select c.*,
+               case
+                   when c.scope_id <> all (case c.effect when 'allow' then v_reach else v_way end)
+                        or c.held_scope_id <> all (case c.effect when 'allow' then v_reach else v_way end)
+                        or (v_way is null and (c.scope_id is not null or c.held_scope_id is not null))
+                       then 'out_of_scope'
+                   when c.only_own and v_resource.owner_id is distinct from _rules.subject_id then 'not_own'
+                   when c.valid_until <= _rules.at then 'expired'
+                   when c.valid_from > _rules.at then 'not_yet_valid'
+                   when c.effect = 'allow' and v_needs_approval and not c.is_approved then 'not_approved'
+                   when not c.is_conditional then 'true'
+               end as state,
+               -- Evaluated only for the rules that get as far, and then once for all.
+               case when c.is_conditional then array[
+                   authz._criteria_state(c.condition, c.networks, c.level, c.windows,
+                                         (select f.value from facts as f), _rules.at),
+                   authz._criteria_state(c.held_condition, c.held_networks, c.held_level, c.held_windows,
+                                         (select f.value from facts as f), _rules.at)]
+               end as parts
+        from candidate as c
+    )
+    select j.rule_id, j.source, j.effect, j.assignment_id, j.role_id, j.carrier_id, coalesce(j.scope_id, j.held_scope_id),
+           coalesce(j.state, s.state),
+           case when coalesce(j.state, '') not in ('out_of_scope', 'not_own') then least(
+               case when j.valid_from > _rules.at then j.valid_from end,
+               case when j.valid_until > _rules.at then j.valid_until end,
+               authz._next_edge(j.windows, _rules.at), authz._next_edge(j.held_windows, _rules.at))
+           end,
+           case when j.state is null and s.state = 'unknown' then
+               authz._missing_keys(j.condition, j.networks, j.level, (select f.value from facts as f))
+               || authz._missing_keys(j.held_condition, j.held_networks, j.held_level, (select f.value from facts as f))
+           end
+    from judged as j
+    cross join lateral (
+        select case
+            when 'outside_window' = any (j.parts) then 'outside_window'
+            when 'false' = any (j.parts) then 'false'
+            when 'malformed' = any (j.parts) then 'malformed'
+            when 'unknown' = any (j.parts) then 'unknown'
+            else 'true'
+        end) as s (state);
+end
+$$;
+
+comment on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) is
+    'The rules about a permission that somebody is under by themselves, with what each comes to on a resource
+(null: on the type) at a time, and when that may change.';
+
+revoke all on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) from public;
+-- <<<
+
+-- >>> sql/authz/delegated.sql
+-- What has been passed on gives no more than its chain holds now: every link is in force, every person in it is
+-- active and not denied it, and the first of them may do it by themselves. Rights are never passed on by copy.
+
+create or replace function authz._delegated(
+    tenant_id uuid,
+    subject_id uuid,
+    permission text,
+    resource_id uuid,
+    env jsonb,
+    at timestamptz)
+    returns table (rule_id uuid, state text, next_edge timestamptz, missing text[])
+    language plpgsql
+    stable
+    parallel restricted
+    rows 1
+as $$
+#variable_conflict use_column
+declare
+    v_id uuid;
+begin
+    for v_id in
+        select d.id
+        from authz.delegations as d
+        where d.tenant_id = _delegated.tenant_id and d.delegate_id = _delegated.subject_id
+        order by d.id
+    loop
+        rule_id := v_id;
+        select l.state, l.next_edge, l.missing into state, next_edge, missing
+        from authz._link_state(_delegated.tenant_id, v_id, _delegated.permission, _delegated.resource_id,
+                               _delegated.env, _delegated.at, '{}', 1) as l;
+        if state is not null then
+            return next;
+        end if;
+    end loop;
+end
+$$;
+
+comment on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz) is
+    'What has been passed on to somebody that is about a permission, with what each comes to.';
+
+revoke all on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+
+
+create or replace function authz._link_state(
+    tenant_id uuid,
+    delegation_id uuid,
+    permission text,
+    resource_id uuid,
+    env jsonb,
+    at timestamptz,
+    role_ids uuid[],
+    links integer,
+    out state text,
+    out next_edge timestamptz,
+    out missing text[])
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+#variable_conflict use_column
+declare
+    v_link authz.delegations;
+    v_parent authz.delegations;
+    v_permission authz.permissions;
+    v_resource authz.resources;
+    v_facts jsonb;
+    v_own authz.decision;
+    v_above record;
+    -- The roles that have been passed on, here and by the links after this one: it has to come through each.
+    v_roles uuid[];
+begin
+    select d.* into v_link
+    from authz.delegations as d
+    where d.tenant_id = _link_state.tenant_id and d.id = _link_state.delegation_id;
+    select p.* into v_permission from authz.permissions as p where p.name = _link_state.permission;
+
+    -- Is it about this at all? Otherwise the state stays null.
+    if v_permission.id is null or not v_permission.delegable
+       or v_permission.id <> v_link.permission_id
+       or not authz._carries(_link_state.tenant_id, v_link.role_id, v_permission.id) then
+        return;
+    end if;
+    v_roles := array_remove(role_ids || v_link.role_id, null);
+    if v_link.resource_id is not null then
+        select r.* into v_resource
+        from authz.resources as r
+        where r.tenant_id = _link_state.tenant_id and r.id = _link_state.resource_id;
+        if not coalesce(v_link.resource_id = any (v_resource.ancestors || v_resource.id), false) then
+            return;
+        end if;
+    end if;
+
+    next_edge := least(case when v_link.valid_from > at then v_link.valid_from end,
+                       case when v_link.valid_until > at then v_link.valid_until end,
+                       authz._next_edge(v_link.windows, at));
+    if v_link.valid_until <= at then
+        state := 'expired';
+        return;
+    elsif v_link.valid_from > at then
+        state := 'not_yet_valid';
+        return;
+    elsif v_link.depth > 8 or links > 8 then
+        state := 'depth';
+        return;
+    end if;
+    if num_nonnulls(v_link.condition, v_link.networks, v_link.minimum_authentication_level, v_link.windows) > 0 then
+        v_facts := authz._facts(_link_state.tenant_id, v_link.delegate_id, _link_state.resource_id, env);
+        state := authz._criteria_state(v_link.condition, v_link.networks, v_link.minimum_authentication_level,
+                                       v_link.windows, v_facts, at);
+        if state <> 'true' then
+            missing := authz._missing_keys(v_link.condition, v_link.networks, v_link.minimum_authentication_level, v_facts);
+            return;
+        end if;
+    end if;
+
+    v_own := authz._decide(_link_state.tenant_id, v_link.delegator_id, _link_state.permission, _link_state.resource_id,
+                           env, at, false);
+    next_edge := least(next_edge, v_own.expires_at);
+    state := 'delegator_lost_right';
+    if v_link.parent_id is null then
+        if v_own.effect = 'allow' and not exists (
+               select
+               from unnest(v_roles) as passed (id)
+               where not exists (
+                   select
+                   from authz._rules(_link_state.tenant_id, v_link.delegator_id, v_permission.id,
+                                     _link_state.resource_id, env, at) as r
+                   where r.effect = 'allow' and r.state = 'true'
+                     and r.carrier_id = any (authz._roles_above(_link_state.tenant_id, passed.id)))) then
+            state := 'true';
+        end if;
+    elsif v_own.reason <> 'deny_subject_inactive' and (v_own.effect = 'allow' or v_own.rule_ids = '{}') then
+        -- A link passes on what the one before it gives, as long as nothing denies it to whoever stands between.
+        select d.* into v_parent
+        from authz.delegations as d
+        where d.tenant_id = _link_state.tenant_id and d.id = v_link.parent_id;
+        if v_parent.delegate_id = v_link.delegator_id and v_parent.may_redelegate
+           and v_parent.valid_until >= v_link.valid_until then
+            select a.* into v_above
+            from authz._link_state(_link_state.tenant_id, v_parent.id, _link_state.permission, _link_state.resource_id,
+                                   env, at, v_roles, links + 1) as a;
+            next_edge := least(next_edge, v_above.next_edge);
+            state := case when v_above.state in ('true', 'depth') then v_above.state else state end;
+        end if;
+    end if;
+end
+$$;
+
+comment on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer) is
+    'What a delegation, with all links of the chain before it, comes to; null when it is about something else.';
+
+revoke all on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer) from public;
+
+
+create or replace function authz._carries(tenant_id uuid, role_id uuid, permission_id integer)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return _carries.role_id is null or exists (
+        select
+        from authz.role_rights as r
+        where r.tenant_id = _carries.tenant_id and r.role_id = _carries.role_id
+          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special));
+end
+$$;
+
+comment on function authz._carries(uuid, uuid, integer) is
+    'Whether a role is about a permission in any way, by itself or by what it inherits from; no role is about all.';
+
+revoke all on function authz._carries(uuid, uuid, integer) from public;
+
+
+create or replace function authz._roles_above(tenant_id uuid, role_id uuid)
+    returns uuid[]
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return array(
+        with recursive above (id) as (
+            select _roles_above.role_id
+            union
+            select i.parent_id
+            from above
+            join authz.role_inheritance as i on i.tenant_id = _roles_above.tenant_id and i.role_id = above.id
+        )
+        select above.id from above);
+end
+$$;
+
+comment on function authz._roles_above(uuid, uuid) is
+    'A role and all that it inherits from, at whatever time: an edge that is not yet or no longer valid counts.';
+
+revoke all on function authz._roles_above(uuid, uuid) from public;
+-- <<<
+
+-- >>> sql/authz/decide.sql
+-- One decision, in full. Whatever answers a question about rights gives this answer; what is quicker
+-- (authz.check, authz.check_many) only leaves out what cannot change it.
+
+create or replace function authz._decide(
+    tenant_id uuid,
+    subject_id uuid,
+    permission text,
+    resource_id uuid,
+    env jsonb,
+    at timestamptz,
+    with_delegations boolean default true)
+    returns authz.decision
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_decision authz.decision;
+    v_permission authz.permissions;
+    v_resource_type text;
+    v_rule record;
+    v_denied boolean := false;
+    v_allowed boolean := false;
+    v_worst integer := 0;
+    v_allowing uuid[] := '{}';
+    v_break_glass uuid[] := '{}';
+    v_missing text[] := '{}';
+    -- The more it says about what is in the way, the later.
+    v_states constant text[] := array['delegator_lost_right', 'depth', 'expired', 'not_yet_valid', 'outside_window',
+                                      'unknown', 'malformed'];
+    v_reasons constant text[] := array['deny_delegator_lost_right', 'deny_depth', 'deny_expired',
+                                       'deny_not_yet_valid', 'deny_outside_window', 'deny_condition_unknown',
+                                       'error_malformed_policy'];
+begin
+    v_decision.effect := 'deny';
+    v_decision.rule_ids := '{}';
+    v_decision.obligations := '{}';
+    v_decision.missing := '{}';
+
+    if not authz._is_active(_decide.tenant_id, _decide.subject_id) then
+        v_decision.reason := 'deny_subject_inactive';
+        return v_decision;
+    end if;
+
+    select p.* into v_permission from authz.permissions as p where p.name = _decide.permission;
+    if v_permission.id is not null and _decide.resource_id is not null then
+        select r.resource_type into v_resource_type
+        from authz.resources as r
+        where r.tenant_id = _decide.tenant_id and r.id = _decide.resource_id;
+        -- What can be done to a message can be asked of the conversation that it lies in.
+        if v_resource_type is distinct from v_permission.resource_type
+           and not exists (
+               select from authz.resource_types as t
+               where t.name = v_permission.resource_type and t.parent_type = v_resource_type) then
+            v_permission := null;
+        end if;
+    end if;
+    if v_permission.id is null then
+        v_decision.reason := 'deny_not_found';
+        return v_decision;
+    end if;
+
+    for v_rule in
+        select r.rule_id, r.source, r.effect, r.assignment_id, r.state, r.next_edge, r.missing
+        from authz._rules(_decide.tenant_id, _decide.subject_id, v_permission.id, _decide.resource_id, _decide.env,
+                          _decide.at) as r
+        union all
+        select d.rule_id, 'delegation', 'allow', null, d.state, d.next_edge, d.missing
+        from authz._delegated(_decide.tenant_id, _decide.subject_id, _decide.permission, _decide.resource_id,
+                              _decide.env, _decide.at) as d
+        where _decide.with_delegations
+    loop
+        v_decision.expires_at := least(v_decision.expires_at, v_rule.next_edge);
+        v_missing := v_missing || coalesce(v_rule.missing, '{}');
+        if v_rule.effect = 'deny' then
+            if v_rule.state in ('true', 'unknown', 'malformed') then
+                v_denied := true;
+                v_decision.rule_ids := v_decision.rule_ids || v_rule.rule_id;
+                -- What a deny says for sure is the firmer reason.
+                v_decision.reason := case
+                    when v_rule.state = 'true' or v_decision.reason = 'deny_explicit' then 'deny_explicit'
+                    when v_rule.state = 'unknown' or v_decision.reason = 'deny_condition_unknown' then
+                        'deny_condition_unknown'
+                    else 'error_malformed_policy'
+                end;
+            end if;
+        elsif v_rule.state = 'true' then
+            v_allowed := true;
+            v_allowing := v_allowing || v_rule.rule_id;
+            v_break_glass := v_break_glass || case v_rule.source when 'break_glass' then v_rule.assignment_id end;
+        else
+            v_worst := greatest(v_worst, coalesce(array_position(v_states, v_rule.state), 0));
+        end if;
+    end loop;
+
+    v_decision.missing := array(select distinct m from unnest(v_missing) as m order by m);
+    if v_denied then
+        return v_decision;
+    elsif not v_allowed then
+        v_decision.reason := coalesce(v_reasons[v_worst], 'deny_default');
+        return v_decision;
+    end if;
+
+    if v_permission.minimum_authentication_level > 1
+       and coalesce(authz._level(_decide.env), 0) < v_permission.minimum_authentication_level then
+        v_decision.obligations := jsonb_build_object(
+            'authentication_level', v_permission.minimum_authentication_level);
+        v_decision.reason := 'deny_default';
+        if authz._level(_decide.env) is null then
+            v_decision.reason := 'deny_condition_unknown';
+            v_decision.missing := array(
+                select distinct m from unnest(v_decision.missing || array['env.authentication_level']) as m order by m);
+        end if;
+        return v_decision;
+    end if;
+
+    v_decision.effect := 'allow';
+    v_decision.reason := 'allow';
+    v_decision.rule_ids := array(select distinct id from unnest(v_allowing) as id order by id);
+    if cardinality(array_remove(v_break_glass, null)) = cardinality(v_allowing) then
+        -- It is the emergency alone that allows this, which whoever serves it should say and record.
+        v_decision.obligations := jsonb_build_object('break_glass', to_jsonb(v_break_glass));
+    end if;
+    return v_decision;
+end
+$$;
+
+comment on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean) is
+    'Decide for a subject by itself, that is without regard to who acts on its behalf.';
+
+revoke all on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean) from public;
+
+
+create or replace function authz._is_active(tenant_id uuid, user_id uuid)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return count(*) = 2
+    from authz.holders as h
+    where h.tenant_id = _is_active.tenant_id
+      and h.holder_id in (_is_active.user_id, _is_active.tenant_id)
+      and h.is_active;
+end
+$$;
+
+comment on function authz._is_active(uuid, uuid) is 'Whether both the tenant and the user are active.';
+
+revoke all on function authz._is_active(uuid, uuid) from public;
+
+
+create or replace function authz._level(env jsonb)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    select case when env ->> 'authentication_level' ~ '^[1-3]$' then (env ->> 'authentication_level')::integer end
+$$;
+
+comment on function authz._level(jsonb) is 'The level at which the user has signed in; null when it is not known.';
+
+revoke all on function authz._level(jsonb) from public;
+-- <<<
+
+-- >>> sql/authz/evaluate.sql
+create or replace function authz.evaluate(
+    permission text,
+    resource_id uuid default null,
+    user_id uuid default null,
+    request jsonb default '{}')
+    returns authz.decision
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_decision authz.decision;
+begin
+    v_decision := authz._evaluate(
+        v_context, authz._asked_about(v_context, evaluate.user_id), evaluate.permission, evaluate.resource_id,
+        evaluate.request, statement_timestamp());
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return v_decision;
+end
+$$;
+
+comment on function authz.evaluate(text, uuid, uuid, jsonb) is
+    'Decide whether the user of the context, or another one, has a permission (type.action) on a resource, or on
+the type as such when there is none: effect, reason, the rules that decided, what would have to be done
+(obligations), what was not known (missing), and until when the answer holds if nothing is changed
+(expires_at). What the request says goes into the conditions'' $.env. Raises only without a context (ZA001)
+and, about another user, without permission.read (ZA007).';
+
+revoke all on function authz.evaluate(text, uuid, uuid, jsonb) from public;
+grant execute on function authz.evaluate(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz._evaluate(
+    context jsonb,
+    subject_id uuid,
+    permission text,
+    resource_id uuid,
+    request jsonb,
+    at timestamptz)
+    returns authz.decision
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+    v_actor_id uuid := context ->> 'actor_id';
+    v_env jsonb := authz._env(context, request);
+    v_decision authz.decision;
+begin
+    v_decision := authz._decide(v_tenant_id, subject_id, permission, resource_id, v_env, at);
+    if v_decision.effect = 'allow' and subject_id::text = context ->> 'user_id' then
+        if context ? 'scopes' and not coalesce(context -> 'scopes' ? permission, false) then
+            -- A key does what it was made for, and not all that its user may.
+            v_decision.effect := 'deny';
+            v_decision.reason := 'deny_default';
+            v_decision.rule_ids := '{}';
+        elsif v_actor_id <> subject_id then
+            v_decision := authz._on_behalf(v_tenant_id, v_decision, subject_id, v_actor_id, permission, resource_id,
+                                           v_env, at);
+        end if;
+    end if;
+    return v_decision;
+end
+$$;
+
+comment on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz) is
+    'Decide for a subject in a context: by its rights, the scopes of the key it came with, and who acts for it.';
+
+revoke all on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz) from public;
+
+
+create or replace function authz._on_behalf(
+    tenant_id uuid,
+    decision authz.decision,
+    subject_id uuid,
+    actor_id uuid,
+    permission text,
+    resource_id uuid,
+    env jsonb,
+    at timestamptz)
+    returns authz.decision
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_actor authz.decision;
+    v_grant record;
+    v_worst text;
+begin
+    v_actor := authz._decide(_on_behalf.tenant_id, _on_behalf.actor_id, permission, _on_behalf.resource_id, env, at, false);
+    decision.expires_at := least(decision.expires_at, v_actor.expires_at);
+    if v_actor.reason = 'deny_subject_inactive' or (v_actor.effect = 'deny' and v_actor.rule_ids <> '{}') then
+        v_actor.expires_at := decision.expires_at;
+        return v_actor;
+    end if;
+
+    for v_grant in
+        select g.id, g.valid_from, g.valid_until, g.windows, state.of_it
+        from authz.proxy_grants as g
+        left join authz.permissions as p on p.id = g.permission_id
+        cross join lateral (
+            select case
+                when g.valid_until <= at then 'expired'
+                when g.valid_from > at then 'not_yet_valid'
+                when num_nonnulls(g.condition, g.networks, g.minimum_authentication_level, g.windows) = 0 then 'true'
+                else authz._criteria_state(
+                    g.condition, g.networks, g.minimum_authentication_level, g.windows,
+                    authz._facts(_on_behalf.tenant_id, _on_behalf.actor_id, _on_behalf.resource_id, env), at)
+            end) as state (of_it)
+        where g.tenant_id = _on_behalf.tenant_id and g.actor_id = _on_behalf.actor_id
+          and g.user_id = _on_behalf.subject_id
+          and (g.all_permissions or p.name = _on_behalf.permission)
+          and (g.resource_id is null or exists (
+              select
+              from authz.resources as r
+              where r.tenant_id = _on_behalf.tenant_id and r.id = _on_behalf.resource_id
+                and g.resource_id = any (r.ancestors || r.id)))
+        order by g.id
+    loop
+        decision.expires_at := least(
+            decision.expires_at, case when v_grant.valid_from > at then v_grant.valid_from end,
+            case when v_grant.valid_until > at then v_grant.valid_until end, authz._next_edge(v_grant.windows, at));
+        if v_grant.of_it = 'true' then
+            decision.rule_ids := decision.rule_ids || v_grant.id;
+            return decision;
+        end if;
+        v_worst := v_grant.of_it;
+    end loop;
+
+    decision.effect := 'deny';
+    decision.rule_ids := '{}';
+    decision.reason := case v_worst
+        when 'expired' then 'deny_expired'
+        when 'not_yet_valid' then 'deny_not_yet_valid'
+        when 'outside_window' then 'deny_outside_window'
+        when 'unknown' then 'deny_condition_unknown'
+        when 'malformed' then 'error_malformed_policy'
+        else 'deny_default'
+    end;
+    return decision;
+end
+$$;
+
+comment on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) is
+    'What is left of a decision when somebody else acts for the subject: there is a grant to act that covers it, and
+nothing denies it to the actor. What the actor acts for others, or was delegated, gives nothing here.';
+
+revoke all on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+
+
+create or replace function authz._env(context jsonb, request jsonb)
+    returns jsonb
+    language sql
+    immutable
+    parallel safe
+as $$
+    -- What the context knows cannot be said by the caller, not even when the context does not know it.
+    select (case when jsonb_typeof(request) = 'object' then request else '{}' end
+            - array['ip_address', 'authentication_level', 'user_agent', 'session_id', 'actor_id', 'scopes'])
+           || (context - array['tenant_id', 'user_id'])
+$$;
+
+comment on function authz._env(jsonb, jsonb) is
+    'What conditions see as $.env: the request''s own keys and, over them, what the context says.';
+
+revoke all on function authz._env(jsonb, jsonb) from public;
+
+
+create or replace function authz._asked_about(context jsonb, user_id uuid)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+begin
+    if context is null then
+        raise exception 'A decision needs a context, and none is open'
+            using errcode = 'ZA001', hint = 'Open the context of a user first.';
+    end if;
+    perform set_config('enterprise_ai.deciding_for', context ->> 'tenant_id', true);
+    if user_id::text <> context ->> 'user_id'
+       and (authz._evaluate(context, (context ->> 'user_id')::uuid, 'permission.read', null, '{}',
+                            statement_timestamp())).effect = 'deny' then
+        raise exception 'User % may not ask what others may do', context ->> 'user_id'
+            using errcode = 'ZA007', hint = 'It takes permission.read.';
+    end if;
+    return coalesce(user_id, (context ->> 'user_id')::uuid);
+end
+$$;
+
+comment on function authz._asked_about(jsonb, uuid) is
+    'Whom a question is about, when the caller may ask it; from here on decisions read that tenant. Whose context
+has no user is a service, which asks about anybody in the tenant. Raises ZA001 without a context, ZA007.';
+
+revoke all on function authz._asked_about(jsonb, uuid) from public;
+-- <<<
+
+-- >>> sql/authz/check.sql
+-- The check that is made before every action. When only plain rules are in play it is settled by the arrays
+-- that are derived for roles and holders, in one statement; else by the same decision that authz.evaluate gives.
+
+create or replace function authz.check(
+    permission text,
+    resource_id uuid default null,
+    user_id uuid default null,
+    request jsonb default '{}')
+    returns boolean
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_subject_id uuid := v_context ->> 'user_id';
+    v_is_allowed boolean;
+begin
+    if v_subject_id is null or check.user_id <> v_subject_id then
+        v_subject_id := authz._asked_about(v_context, check.user_id);
+    end if;
+    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+
+    -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
+    if not v_context ?| '{actor_id,scopes}' then
+        select case
+                   when p.requires_approval or held.is_special then null
+                   when held.active < 2 or held.is_denied then false
+                   when check.resource_id is not null and r.id is null then false
+                   when r.resource_type <> p.resource_type and not exists (
+                       select
+                       from authz.resource_types as t
+                       where t.name = p.resource_type and t.parent_type = r.resource_type) then false
+                   when p.minimum_authentication_level > 1
+                        and coalesce(authz._level(v_context), 0) < p.minimum_authentication_level then false
+                   else held.is_allowed or (held.is_allowed_on_own and r.owner_id is not distinct from v_subject_id)
+               end
+        into v_is_allowed
+        from authz.permissions as p
+        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = check.resource_id
+        left join authz.holders as mine on mine.tenant_id = v_tenant_id and mine.holder_id = v_subject_id
+        cross join lateral (
+            select count(distinct h.holder_id) filter (
+                       where h.is_active and h.holder_id in (v_subject_id, v_tenant_id)) as active,
+                   bool_or(h.has_special or p.id = any (h.direct) or coalesce(p.id = any (c.special), false)) as is_special,
+                   coalesce(bool_or(p.id = any (c.denied)), false) as is_denied,
+                   coalesce(bool_or(p.id = any (c.allowed)), false) as is_allowed,
+                   coalesce(bool_or(p.id = any (c.allowed_on_own)), false) as is_allowed_on_own
+            from authz.holders as h
+            left join authz.role_rights as c on c.tenant_id = v_tenant_id and c.role_id = any (h.roles)
+            where h.tenant_id = v_tenant_id
+              and h.holder_id = any (array[v_subject_id, v_tenant_id] || mine.groups)
+        ) as held
+        where p.name = check.permission;
+    end if;
+    if v_is_allowed is null then
+        v_is_allowed := (authz._evaluate(v_context, v_subject_id, check.permission, check.resource_id, check.request,
+                                         statement_timestamp())).effect = 'allow';
+    end if;
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return v_is_allowed;
+end
+$$;
+
+comment on function authz.check(text, uuid, uuid, jsonb) is
+    'Whether the user of the context, or another one, has a permission (type.action) on a resource, or on the type
+as such when there is none; the same answer as authz.evaluate gives, without its reasons. Anything that is
+not known is false. Raises only without a context (ZA001) and, about another user, without permission.read
+(ZA007).';
+
+revoke all on function authz.check(text, uuid, uuid, jsonb) from public;
+grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
 -- rollback:
 --   -- The group roles and the extensions stay, since others may use them; public stays closed to the public.
+--   do $do$
+--   declare
+--       v_table text;
+--   begin
+--       foreach v_table in array array['identity.users', 'identity.user_profiles', 'identity.groups',
+--                                      'identity.group_members', 'identity.tenants'] loop
+--           execute format('drop policy that_is_decided_for on %s', v_table);
+--       end loop;
+--   end
+--   $do$;
+--   drop trigger derive_after_insert on identity.group_members;
+--   drop trigger derive_after_update on identity.group_members;
+--   drop trigger derive_after_delete on identity.group_members;
+--   drop trigger _000_take_turn on identity.group_members;
+--   drop trigger derive on identity.groups;
+--   drop trigger _000_take_turn on identity.groups;
+--   drop trigger derive on identity.users;
+--   drop trigger _000_take_turn on identity.users;
+--   drop trigger derive on identity.tenants;
+--   drop trigger _000_take_turn on identity.tenants;
+--   drop table authz.holders;
+--   drop table authz.role_rights;
+--   drop table authz.epochs;
 --   drop table authz.break_glass_events;
 --   drop table authz.access_review_items;
 --   drop table authz.access_reviews;
@@ -3180,9 +4769,36 @@ grant select on authz.break_glass_events to enterprise_ai_app;
 --   drop table authz.role_templates;
 --   drop table authz.permissions;
 --   drop table authz.resource_types;
+--   drop function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz);
+--   drop function authz.check(text, uuid, uuid, jsonb);
+--   drop function authz._check_criteria();
+--   drop function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz);
+--   drop function authz._missing_keys(jsonpath, cidr[], smallint, jsonb);
+--   drop function authz._facts(uuid, uuid, uuid, jsonb);
+--   drop function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean);
+--   drop function authz._is_active(uuid, uuid);
+--   drop function authz._level(jsonb);
+--   drop function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz);
+--   drop function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer);
+--   drop function authz._carries(uuid, uuid, integer);
+--   drop function authz._roles_above(uuid, uuid);
+--   drop function authz._derive_changed();
+--   drop function authz._derive_people();
+--   drop function authz._derive_holders(uuid, uuid[]);
+--   drop function authz._derive_roles(uuid, uuid[]);
+--   drop function authz._touch_epoch(uuid);
+--   drop function authz._take_turn();
+--   drop function authz.evaluate(text, uuid, uuid, jsonb);
+--   drop function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz);
+--   drop function authz._env(jsonb, jsonb);
+--   drop function authz._asked_about(jsonb, uuid);
+--   drop function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz);
+--   drop function authz._fault_of_windows(jsonb);
+--   drop function authz._windows_at(jsonb, timestamptz);
+--   drop function authz._next_edge(jsonb, timestamptz);
+--   drop type authz.decision;
 --   drop function authz.copy_role_templates();
 --   drop function authz._refuse_circles();
---   drop function authz._ancestors_of_role(uuid, uuid);
 --   drop function authz._move_descendants();
 --   drop function authz._keep_ancestors();
 --   drop function identity.start_session(uuid, smallint, inet, text, boolean);
