@@ -14,19 +14,21 @@ import pytest
 
 from enterprise_ai.embedded import EmbeddedServer
 from tests.embedded.actors import Actor, group_of, python_for, stage, unprivileged
+from tests.servers import bindir_of
 
 
-@pytest.fixture(autouse=True)
-def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The developer's own settings decide nothing here."""
-    for name in (
-        "DATABASE_URL",
-        "EMBEDDED_PG_BINDIR",
-        "EMBEDDED_PG_USER",
-        "EMBEDDED_PG_ROOT",
-        "XDG_DATA_HOME",
-    ):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_from_outside(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The developer's own settings decide nothing here; only `--pg` chooses another major than the machine's."""
+    major = request.config.getoption("--pg") or os.environ.get("TEST_PG")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DATABASE_URL", "EMBEDDED_PG_USER", "EMBEDDED_PG_ROOT", "XDG_DATA_HOME"):
+            patch.delenv(name, raising=False)
+        if major:
+            patch.setenv("EMBEDDED_PG_BINDIR", str(bindir_of(int(major))))
+        else:
+            patch.delenv("EMBEDDED_PG_BINDIR", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
