@@ -1082,6 +1082,62 @@ comment on column identity.user_profiles.preferences is 'The user''s own choices
 create trigger touch_updated_at before update on identity.user_profiles
     for each row execute function platform.touch_updated_at();
 
+-- >>> sql/identity/refuse_circle.sql
+create or replace function identity._refuse_circle()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- The table is an argument and not tg_table_name, which on a shard is the shard's.
+    v_table text := tg_argv[0];
+    v_key text := tg_argv[1];
+    v_parent text := tg_argv[2];
+    v_id uuid := to_jsonb(new) ->> v_key;
+    v_parent_id uuid := to_jsonb(new) ->> v_parent;
+    v_is_circle boolean;
+begin
+    if v_parent_id is null then
+        return new;
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        -- Its snapshot may be older than the change that it waited for.
+        raise exception '% cannot be set in a % transaction', v_parent, current_setting('transaction_isolation')
+            using errcode = 'ZI012', hint = 'Set it in a read committed transaction; nothing has been changed.';
+    end if;
+
+    -- Two changes that would close a circle together take turns, and the second sees the first.
+    perform pg_advisory_xact_lock(hashtext(v_table), hashtext(new.tenant_id::text));
+    execute format(
+        'with recursive above (id) as (
+             select $2
+             union
+             select t.%2$I from %1$s as t join above on t.%3$I = above.id
+             where t.tenant_id = $1 and t.%2$I is not null)
+         select exists (select from above where above.id = $3)',
+        v_table, v_parent, v_key)
+    into v_is_circle
+    using new.tenant_id, v_parent_id, v_id;
+    if v_is_circle then
+        raise exception '% and % would lie above each other', v_id, v_parent_id
+            using errcode = 'ZI013', hint = 'Choose a ' || v_parent || ' that is not below it.';
+    end if;
+    return new;
+end
+$$;
+
+comment on function identity._refuse_circle() is
+    'Before-row trigger; its arguments are the table, the column of a row''s id and the column that points to what is
+above it. Following it from row to row never comes back, also when two transactions change at once. Raises ZI013, and
+ZI012 in a transaction that could not see what it waited for.';
+
+revoke all on function identity._refuse_circle() from public;
+-- <<<
+
+create trigger refuse_circle before insert or update of manager_id on identity.user_profiles
+    for each row execute function identity._refuse_circle('identity.user_profiles', 'user_id', 'manager_id');
+
 alter table identity.user_profiles enable row level security;
 alter table identity.user_profiles force row level security;
 create policy user_profiles_of_my_tenant on identity.user_profiles
@@ -1119,6 +1175,9 @@ comment on column identity.groups.external_id is
 
 create trigger touch_updated_at before update on identity.groups
     for each row execute function platform.touch_updated_at();
+
+create trigger refuse_circle before insert or update of parent_id on identity.groups
+    for each row execute function identity._refuse_circle('identity.groups', 'id', 'parent_id');
 
 alter table identity.groups enable row level security;
 alter table identity.groups force row level security;
@@ -1226,16 +1285,17 @@ create policy user_sessions_of_my_tenant on identity.user_sessions
     with check (tenant_id = (select platform.current_tenant_id()));
 
 create table identity.refresh_tokens (
-    tenant_id   uuid        not null,
-    id          uuid        not null default platform.new_id(),
-    session_id  uuid        not null,
-    family_id   uuid        not null,
-    token_hash  bytea       not null,
-    issued_at   timestamptz not null default now(),
-    expires_at  timestamptz not null,
-    used_at     timestamptz,
-    successor_id uuid,
-    revoked_at  timestamptz,
+    tenant_id      uuid        not null,
+    id             uuid        not null default platform.new_id(),
+    session_id     uuid        not null,
+    family_id      uuid        not null,
+    token_hash     bytea       not null,
+    issued_at      timestamptz not null default now(),
+    expires_at     timestamptz not null,
+    used_at        timestamptz,
+    successor_id   uuid,
+    successor_salt bytea,
+    revoked_at     timestamptz,
 
     constraint refresh_tokens_pkey primary key (tenant_id, id),
     constraint refresh_tokens_token_hash_key unique (tenant_id, token_hash),
@@ -1245,8 +1305,8 @@ create table identity.refresh_tokens (
         references identity.refresh_tokens (tenant_id, id) on delete cascade,
     constraint refresh_tokens_token_hash_is_sha256 check (octet_length(token_hash) = 32),
     constraint refresh_tokens_end_after_they_start check (expires_at > issued_at),
-    constraint refresh_tokens_used_have_a_successor check ((used_at is null) = (successor_id is null))
-);
+    constraint refresh_tokens_used_have_a_successor check (
+        num_nonnulls(used_at, successor_id, successor_salt) in (0, 3)));
 
 create index refresh_tokens_session_id_idx on identity.refresh_tokens (tenant_id, session_id);
 create index refresh_tokens_successor_id_idx on identity.refresh_tokens (tenant_id, successor_id);
@@ -1256,6 +1316,8 @@ create index refresh_tokens_family_id_idx on identity.refresh_tokens (tenant_id,
 comment on table identity.refresh_tokens is
     'One row for each refresh token; each use makes the next of its family, and a second use ends the family.';
 comment on column identity.refresh_tokens.family_id is 'The same for all tokens that descend from one sign-in.';
+comment on column identity.refresh_tokens.successor_salt is
+    'With the token itself it leads to its successors, so that they can be given again within the grace period.';
 
 alter table identity.refresh_tokens enable row level security;
 alter table identity.refresh_tokens force row level security;
@@ -1326,7 +1388,8 @@ create table identity.mfa_factors (
 );
 
 comment on table identity.mfa_factors is 'One row for each second factor of a user: a TOTP generator or a WebAuthn key.';
-comment on column identity.mfa_factors.totp_secret is 'The shared seed (RFC 6238), encrypted.';
+comment on column identity.mfa_factors.totp_secret is
+    'The shared seed (RFC 6238), as the service that verifies codes gave it: encrypted where that service does so.';
 comment on column identity.mfa_factors.totp_last_step is 'The time step of the last code accepted, so that no code works twice.';
 comment on column identity.mfa_factors.confirmed_at is 'When the first code or signature was verified; before it the factor does not count.';
 
@@ -1335,6 +1398,21 @@ alter table identity.mfa_factors force row level security;
 create policy mfa_factors_of_my_tenant on identity.mfa_factors
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+
+create table identity.recovery_code_keys (
+    is_only_one boolean     not null default true,
+    secret      bytea       not null default platform.random_bytes(32),
+    created_at  timestamptz not null default now(),
+
+    constraint recovery_code_keys_pkey primary key (is_only_one),
+    constraint recovery_code_keys_are_only_one check (is_only_one),
+    constraint recovery_code_keys_secret_is_long_enough check (octet_length(secret) >= 32)
+);
+
+comment on table identity.recovery_code_keys is
+    'One row for each installation, there is only one: the key under which recovery codes are hashed. Granted to nobody.';
+
+insert into identity.recovery_code_keys default values;
 
 create table identity.mfa_recovery_codes (
     tenant_id  uuid        not null,
@@ -1406,7 +1484,7 @@ create table identity.login_attempts (
     constraint login_attempts_method_is_known check (
         method in ('password', 'sso', 'api_key', 'refresh_token', 'totp', 'webauthn', 'recovery_code')),
     constraint login_attempts_outcome_is_known check (
-        outcome in ('success', 'wrong_credentials', 'locked', 'inactive', 'mfa_required', 'mfa_failed', 'refused'))
+        outcome in ('started', 'success', 'wrong_credentials', 'locked', 'inactive', 'mfa_required', 'mfa_failed', 'refused'))
 );
 
 -- Lock-out and alerting count recent failures by account and by address.
@@ -1414,6 +1492,8 @@ create index login_attempts_email_idx on identity.login_attempts (tenant_id, low
 create index login_attempts_ip_address_idx on identity.login_attempts (tenant_id, ip_address, attempted_at desc);
 
 comment on table identity.login_attempts is 'One row for each attempt to sign in, whether an account was found or not.';
+comment on column identity.login_attempts.outcome is
+    'started while a password is being verified; an attempt that stays so was broken off, and counts as a failure.';
 comment on column identity.login_attempts.user_id is
     'The account that the address belonged to, without a foreign key: the record outlives the account.';
 
@@ -1766,11 +1846,25 @@ grant execute on function identity.list_my_sessions() to enterprise_ai_app, ente
 -- <<<
 
 -- >>> sql/identity/start_session.sql
+create or replace function identity._successor(kind text, tenant_id uuid, parent_token text, salt bytea)
+    returns text
+    language sql
+    immutable
+    parallel safe
+as $$ select identity._token(kind, tenant_id, sha256(convert_to(kind || ' ' || parent_token, 'UTF8') || salt)) $$;
+
+comment on function identity._successor(text, uuid, text, bytea) is
+    'The token of a kind that follows from a refresh token and a salt: two requests that bring the same one are given
+the same, although only hashes are stored. Neither the token nor the salt alone leads to it.';
+
+revoke all on function identity._successor(text, uuid, text, bytea) from public;
+
+
 create or replace function identity._issue_tokens(
     session_id uuid,
-    family_id uuid default null,
-    parent_token text default null,
-    successor_salt bytea default null)
+    family_id uuid,
+    parent_token text,
+    successor_salt bytea)
     returns table (session_token text, refresh_token text, refresh_token_id uuid)
     language plpgsql
     volatile
@@ -1781,14 +1875,13 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
 begin
     refresh_token_id := platform.new_id();
-    -- Two requests that bring the same refresh token at once must be given the same successors, and only
-    -- hashes are stored: so successors follow from the token itself and a salt that is.
-    session_token := identity._token('s', v_tenant_id, case
-        when parent_token is null then platform.random_bytes(32)
-        else sha256(convert_to('session ' || parent_token, 'UTF8') || successor_salt) end);
-    refresh_token := identity._token('r', v_tenant_id, case
-        when parent_token is null then platform.random_bytes(32)
-        else sha256(convert_to('refresh ' || parent_token, 'UTF8') || successor_salt) end);
+    if parent_token is null then
+        session_token := identity._token('s', v_tenant_id, platform.random_bytes(32));
+        refresh_token := identity._token('r', v_tenant_id, platform.random_bytes(32));
+    else
+        session_token := identity._successor('s', v_tenant_id, parent_token, successor_salt);
+        refresh_token := identity._successor('r', v_tenant_id, parent_token, successor_salt);
+    end if;
 
     update identity.user_sessions as s
     set token_hash = identity._token_hash(session_token),
@@ -1797,7 +1890,7 @@ begin
     where s.tenant_id = v_tenant_id and s.id = session_id;
 
     insert into identity.refresh_tokens (tenant_id, id, session_id, family_id, token_hash, expires_at)
-    select v_tenant_id, refresh_token_id, s.id, coalesce(_issue_tokens.family_id, platform.new_id()),
+    select v_tenant_id, refresh_token_id, s.id, _issue_tokens.family_id,
            identity._token_hash(refresh_token), s.expires_at
     from identity.user_sessions as s
     where s.tenant_id = v_tenant_id and s.id = session_id;
@@ -1864,7 +1957,7 @@ begin
             v_now, v_now, v_idle_timeout, start_session.idle_expires_at, start_session.expires_at);
     if is_refreshable then
         select t.session_token, t.refresh_token into session_token, refresh_token
-        from identity._issue_tokens(session_id) as t;
+        from identity._issue_tokens(session_id, platform.new_id(), null, null) as t;
     end if;
     update identity.users as u
     set last_login_at = v_now
@@ -1880,6 +1973,1262 @@ when the tenant or the user may not work.';
 
 revoke all on function identity.start_session(uuid, smallint, inet, text, boolean) from public;
 grant execute on function identity.start_session(uuid, smallint, inet, text, boolean) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/refresh_session.sql
+create or replace function identity.refresh_session(
+    token text,
+    ip_address inet default null,
+    user_agent text default null)
+    returns table (outcome text, session_id uuid, user_id uuid, session_token text, refresh_token text,
+                   expires_at timestamptz)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- the token is the proof; it reads and writes what no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := identity._tenant_of_token(token, 'r');
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_now timestamptz;
+    v_token identity.refresh_tokens;
+    v_session identity.user_sessions;
+    v_user identity.users;
+    v_salt bytea := platform.random_bytes(32);
+    v_successor_id uuid;
+begin
+    perform platform._seal_context(jsonb_build_object('tenant_id', v_tenant_id));
+
+    -- Those who bring the same token at once take turns here.
+    select r.* into v_token
+    from identity.refresh_tokens as r
+    where r.tenant_id = v_tenant_id and r.token_hash = identity._token_hash(refresh_session.token)
+    for no key update;
+    select s.* into v_session
+    from identity.user_sessions as s
+    where s.tenant_id = v_tenant_id and s.id = v_token.session_id;
+    select u.* into v_user
+    from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = v_session.user_id;
+    v_now := clock_timestamp();
+
+    outcome := case
+        when v_token.id is null then 'unknown'
+        when v_token.revoked_at is not null or v_session.revoked_at is not null
+             or v_token.expires_at <= v_now then 'over'
+        when not exists (select from identity.tenants as t where t.id = v_tenant_id and t.status = 'active')
+             or v_user.status not in ('active', 'locked') then 'inactive'
+        when v_token.used_at is null then 'refreshed'
+        -- Two tabs, or an answer that was lost: the successors follow from the token and the same salt.
+        when v_token.used_at > v_now
+             - make_interval(secs => identity._limit('security.refresh_reuse_grace_seconds')) then 'repeated'
+        else 'reused' end;
+
+    if outcome = 'refreshed' then
+        select t.session_token, t.refresh_token, t.refresh_token_id
+        into session_token, refresh_token, v_successor_id
+        from identity._issue_tokens(v_session.id, v_token.family_id, refresh_session.token, v_salt) as t;
+        update identity.refresh_tokens as r
+        set used_at = v_now, successor_id = v_successor_id, successor_salt = v_salt
+        where r.tenant_id = v_tenant_id and r.id = v_token.id;
+    elsif outcome = 'repeated' then
+        session_token := identity._successor('s', v_tenant_id, refresh_session.token, v_token.successor_salt);
+        refresh_token := identity._successor('r', v_tenant_id, refresh_session.token, v_token.successor_salt);
+    elsif outcome = 'reused' then
+        perform identity._revoke_sessions(array[v_session.id], 'refresh token used twice');
+    end if;
+
+    if outcome in ('refreshed', 'repeated') then
+        session_id := v_session.id;
+        user_id := v_session.user_id;
+        expires_at := v_session.expires_at;
+    end if;
+    if v_session.id is not null then
+        insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address, user_agent)
+        values (v_tenant_id, v_user.id, v_user.email, 'refresh_token',
+                case when outcome in ('refreshed', 'repeated') then 'success'
+                     when outcome = 'inactive' then 'inactive' else 'refused' end,
+                refresh_session.ip_address, refresh_session.user_agent);
+    end if;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+    return next;
+end
+$$;
+
+comment on function identity.refresh_session(text, inet, text) is
+    'Exchange a refresh token for the next one of its family and a new session token. The outcome is refreshed;
+repeated when the token was used seconds ago (the same successors again); reused when it was used before that: then
+somebody else has it, and the session with its family is revoked; over, inactive or unknown. It raises nothing, so that
+the caller can commit what it decided: do so before telling the person. The caller''s context stays as it was.';
+
+revoke all on function identity.refresh_session(text, inet, text) from public;
+grant execute on function identity.refresh_session(text, inet, text) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+--- identity: signing in -------------------------------------------------------------
+-- Functions that decide on an attempt raise nothing about the person: what they recorded has to be committed
+-- although the person is turned away.
+
+-- >>> sql/identity/count_failure.sql
+create or replace function identity._count_failure(person identity.users)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_last_attempt timestamptz;
+    v_failures integer := person.failed_logins + 1;
+    v_beyond integer;
+begin
+    select max(a.attempted_at) into v_last_attempt
+    from identity.login_attempts as a
+    where a.tenant_id = person.tenant_id and lower(a.email) = lower(person.email);
+    if greatest(v_last_attempt, person.locked_until)
+           < clock_timestamp() - make_interval(mins => identity._limit('security.lockout_window_minutes')) then
+        v_failures := 1;
+    end if;
+
+    v_beyond := v_failures - identity._limit('security.lockout_threshold');
+    update identity.users as u
+    set failed_logins = v_failures,
+        status = case when v_beyond >= 0 then 'locked' else 'active' end,
+        locked_until = case when v_beyond >= 0 then clock_timestamp() + least(
+            make_interval(secs => identity._limit('security.lockout_base_seconds') * 2.0 ^ least(v_beyond, 20)),
+            make_interval(mins => identity._limit('security.lockout_max_minutes'))) end
+    where u.tenant_id = person.tenant_id and u.id = person.id;
+end
+$$;
+
+comment on function identity._count_failure(identity.users) is
+    'Count one more failure to sign in against a user whose row the caller has locked: from the threshold on each
+locks the account, twice as long as the one before, and the lock ends by itself.';
+
+revoke all on function identity._count_failure(identity.users) from public;
+-- <<<
+
+-- >>> sql/identity/passwords.sql
+create or replace function identity._set_password(user_id uuid, password_hash text, must_change boolean)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into identity.user_passwords (tenant_id, user_id, password_hash, must_change, changed_at)
+    values (platform.current_tenant_id(), _set_password.user_id, _set_password.password_hash,
+            _set_password.must_change, clock_timestamp())
+    on conflict (tenant_id, user_id) do update
+    set password_hash = excluded.password_hash,
+        must_change = excluded.must_change,
+        changed_at = excluded.changed_at;
+end
+$$;
+
+comment on function identity._set_password(uuid, text, boolean) is
+    'Store what recognises a user''s password from now on.';
+
+revoke all on function identity._set_password(uuid, text, boolean) from public;
+
+
+create or replace function identity.set_password(user_id uuid, password_hash text, must_change boolean default false)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes passwords, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._set_password(set_password.user_id, set_password.password_hash, set_password.must_change);
+    perform identity.revoke_sessions_of(
+        set_password.user_id, 'password changed', (platform.context() ->> 'session_id')::uuid);
+end
+$$;
+
+comment on function identity.set_password(uuid, text, boolean) is
+    'Set the password of a user of the context''s tenant by its Argon2id string; the user''s sessions end, but for the
+one of the context.';
+
+revoke all on function identity.set_password(uuid, text, boolean) from public;
+grant execute on function identity.set_password(uuid, text, boolean) to enterprise_ai_gateway;
+
+
+create or replace function identity.begin_login(
+    email text,
+    ip_address inet default null,
+    user_agent text default null)
+    returns table (attempt_id uuid, password_hash text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- reads passwords and records attempts, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_now timestamptz := clock_timestamp();
+    v_user identity.users;
+    v_outcome text := 'started';
+begin
+    select u.* into v_user
+    from identity.users as u
+    where u.tenant_id = v_tenant_id and lower(u.email) = lower(begin_login.email) and u.deleted_at is null
+    for no key update;
+
+    if not found then
+        null;
+    elsif v_user.status = 'locked' and v_user.locked_until > v_now then
+        v_outcome := 'locked';
+    elsif v_user.status not in ('active', 'locked') then
+        v_outcome := 'inactive';
+    else
+        -- The attempt counts as failed until it has succeeded, so that a hundred at once are counted too.
+        perform identity._count_failure(v_user);
+        select p.password_hash into password_hash
+        from identity.user_passwords as p
+        where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
+    end if;
+
+    attempt_id := platform.new_id();
+    insert into identity.login_attempts (tenant_id, id, user_id, email, method, outcome, ip_address, user_agent,
+                                         attempted_at)
+    values (v_tenant_id, attempt_id, v_user.id, begin_login.email, 'password', v_outcome, begin_login.ip_address,
+            begin_login.user_agent, v_now);
+    return next;
+end
+$$;
+
+comment on function identity.begin_login(text, inet, text) is
+    'Record an attempt to sign in to the context''s tenant with a password and count it as failed; returns what the
+password is to be verified against, null where nothing can match: then verify against any other hash, so that both
+take the same time. Commit before verifying.';
+
+revoke all on function identity.begin_login(text, inet, text) from public;
+grant execute on function identity.begin_login(text, inet, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.finish_login(
+    attempt_id uuid,
+    password_matches boolean,
+    upgraded_hash text default null)
+    returns table (outcome text, user_id uuid, must_change boolean, has_second_factor boolean)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- decides on attempts, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_attempt identity.login_attempts;
+    v_user identity.users;
+begin
+    select a.* into v_attempt
+    from identity.login_attempts as a
+    where a.tenant_id = v_tenant_id and a.id = attempt_id and a.method = 'password'
+    for update;
+    if not found then
+        raise exception 'There is no attempt % to sign in', attempt_id
+            using errcode = 'ZI009', hint = 'identity.begin_login() gives the id of the attempt it recorded.';
+    end if;
+
+    outcome := v_attempt.outcome;
+    must_change := false;
+    has_second_factor := false;
+    if outcome = 'started' then
+        select u.* into v_user
+        from identity.users as u
+        where u.tenant_id = v_tenant_id and u.id = v_attempt.user_id
+        for no key update;
+        outcome := case
+            when v_user.id is null or password_matches is not true then 'wrong_credentials'
+            -- Five minutes are enough to verify a password; an older attempt is not taken up again.
+            when v_attempt.attempted_at < clock_timestamp() - interval '5 minutes' then 'refused'
+            when v_user.status not in ('active', 'locked') then 'inactive'
+            else 'success' end;
+    elsif outcome = 'success' then
+        outcome := 'refused';       -- decided once
+    end if;
+
+    if outcome = 'success' then
+        user_id := v_user.id;
+        update identity.users as u
+        set failed_logins = 0, locked_until = null, status = 'active'
+        where u.tenant_id = v_tenant_id and u.id = v_user.id;
+        if upgraded_hash is not null then
+            update identity.user_passwords as p
+            set password_hash = upgraded_hash
+            where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
+        end if;
+        select p.must_change into must_change
+        from identity.user_passwords as p
+        where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
+        has_second_factor := exists (
+            select from identity.mfa_factors as f
+            where f.tenant_id = v_tenant_id and f.user_id = v_user.id and f.confirmed_at is not null);
+    end if;
+    if v_attempt.outcome = 'started' then
+        update identity.login_attempts as a
+        set outcome = finish_login.outcome
+        where a.tenant_id = v_tenant_id and a.id = attempt_id;
+    end if;
+    return next;
+end
+$$;
+
+comment on function identity.finish_login(uuid, boolean, text) is
+    'Decide on an attempt once the password has been verified: success, wrong_credentials, locked, inactive or refused;
+who it is only with success. Raises nothing about the person, so that the record can be committed. An upgraded hash
+replaces the stored one.';
+
+revoke all on function identity.finish_login(uuid, boolean, text) from public;
+grant execute on function identity.finish_login(uuid, boolean, text) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/second_factors.sql
+create or replace function identity.add_totp_factor(user_id uuid, name text, totp_secret bytea)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    insert into identity.mfa_factors (tenant_id, id, user_id, kind, name, totp_secret)
+    values (platform.current_tenant_id(), v_id, add_totp_factor.user_id, 'totp', add_totp_factor.name,
+            add_totp_factor.totp_secret);
+    return v_id;
+end
+$$;
+
+comment on function identity.add_totp_factor(uuid, text, bytea) is
+    'Give a user of the context''s tenant a TOTP generator; it counts once a first code has been accepted.';
+
+revoke all on function identity.add_totp_factor(uuid, text, bytea) from public;
+grant execute on function identity.add_totp_factor(uuid, text, bytea) to enterprise_ai_gateway;
+
+
+create or replace function identity.totp_factors_of(user_id uuid)
+    returns table (id uuid, name text, totp_secret bytea, is_confirmed boolean)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select f.id, f.name, f.totp_secret, f.confirmed_at is not null
+        from identity.mfa_factors as f
+        where f.tenant_id = platform.current_tenant_id()
+          and f.user_id = totp_factors_of.user_id
+          and f.kind = 'totp'
+        order by f.created_at, f.id;
+end
+$$;
+
+comment on function identity.totp_factors_of(uuid) is
+    'What the codes of a user of the context''s tenant are verified with.';
+
+revoke all on function identity.totp_factors_of(uuid) from public;
+grant execute on function identity.totp_factors_of(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity._finish_second_factor(
+    user_id uuid, is_right boolean, method text, ip_address inet, user_agent text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_user identity.users;
+begin
+    select u.* into v_user
+    from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = _finish_second_factor.user_id
+    for no key update;
+    if is_right then
+        update identity.users as u
+        set failed_logins = 0, locked_until = null, status = 'active'
+        where u.tenant_id = v_tenant_id and u.id = v_user.id;
+    elsif v_user.status in ('active', 'locked') then
+        -- Six digits can be guessed: the lock-out counts them too.
+        perform identity._count_failure(v_user);
+    end if;
+    insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address, user_agent)
+    values (v_tenant_id, v_user.id, coalesce(v_user.email, 'unknown'), _finish_second_factor.method,
+            case when is_right then 'success' else 'mfa_failed' end,
+            _finish_second_factor.ip_address, _finish_second_factor.user_agent);
+end
+$$;
+
+comment on function identity._finish_second_factor(uuid, boolean, text, inet, text) is
+    'Record how a second factor went and count a failure.';
+
+revoke all on function identity._finish_second_factor(uuid, boolean, text, inet, text) from public;
+
+
+create or replace function identity._may_try_second_factor(user_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user identity.users;
+begin
+    select u.* into v_user
+    from identity.users as u
+    where u.tenant_id = platform.current_tenant_id() and u.id = _may_try_second_factor.user_id
+    for no key update;
+    return coalesce(
+        v_user.status = 'active' or v_user.status = 'locked' and v_user.locked_until <= clock_timestamp(), false);
+end
+$$;
+
+comment on function identity._may_try_second_factor(uuid) is
+    'True when the user is active and not locked out; keeps others who try at once waiting.';
+
+revoke all on function identity._may_try_second_factor(uuid) from public;
+
+
+create or replace function identity.finish_totp(
+    user_id uuid,
+    factor_id uuid,
+    step bigint,
+    ip_address inet default null,
+    user_agent text default null)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes factors and attempts, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_right boolean := false;
+begin
+    if identity._may_try_second_factor(finish_totp.user_id) then
+        -- One conditional update: a step is accepted once, and none before it any more.
+        update identity.mfa_factors as f
+        set totp_last_step = step,
+            confirmed_at = coalesce(f.confirmed_at, clock_timestamp()),
+            last_used_at = clock_timestamp()
+        where f.tenant_id = platform.current_tenant_id()
+          and f.user_id = finish_totp.user_id
+          and f.id = factor_id
+          and f.kind = 'totp'
+          and coalesce(f.totp_last_step, -1) < step;
+        v_is_right := found;
+    end if;
+    perform identity._finish_second_factor(finish_totp.user_id, v_is_right, 'totp', ip_address, user_agent);
+    return v_is_right;
+end
+$$;
+
+comment on function identity.finish_totp(uuid, uuid, bigint, inet, text) is
+    'Decide on a TOTP code: step is the time step that it belongs to, null when it belongs to none. True when it is
+accepted; a code works once. It raises nothing, so that the caller can commit the record of a failure.';
+
+revoke all on function identity.finish_totp(uuid, uuid, bigint, inet, text) from public;
+grant execute on function identity.finish_totp(uuid, uuid, bigint, inet, text) to enterprise_ai_gateway;
+
+
+create or replace function identity._recovery_code_hash(code text)
+    returns bytea
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return platform.hmac_sha256(
+        convert_to(upper(regexp_replace(code, '[^[:alnum:]]', '', 'g')), 'UTF8'),
+        (select k.secret from identity.recovery_code_keys as k));
+end
+$$;
+
+comment on function identity._recovery_code_hash(text) is
+    'What is stored of a recovery code; dashes, blanks and case make no difference.';
+
+revoke all on function identity._recovery_code_hash(text) from public;
+
+
+create or replace function identity.new_recovery_codes(user_id uuid)
+    returns setof text
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes codes, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_code text;
+begin
+    delete from identity.mfa_recovery_codes as c
+    where c.tenant_id = v_tenant_id and c.user_id = new_recovery_codes.user_id;
+    for i in 1 .. identity._limit('security.mfa_recovery_codes') loop
+        v_code := upper(regexp_replace(encode(platform.random_bytes(8), 'hex'), '(.{4})(?=.)', '\1-', 'g'));
+        insert into identity.mfa_recovery_codes (tenant_id, user_id, code_hash)
+        values (v_tenant_id, new_recovery_codes.user_id, identity._recovery_code_hash(v_code));
+        return next v_code;
+    end loop;
+end
+$$;
+
+comment on function identity.new_recovery_codes(uuid) is
+    'Recovery codes for a user of the context''s tenant, in the place of all earlier ones; they are not to be had again.';
+
+revoke all on function identity.new_recovery_codes(uuid) from public;
+grant execute on function identity.new_recovery_codes(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.use_recovery_code(
+    user_id uuid,
+    code text,
+    ip_address inet default null,
+    user_agent text default null)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes codes and attempts, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_right boolean := false;
+begin
+    if identity._may_try_second_factor(use_recovery_code.user_id) then
+        update identity.mfa_recovery_codes as c
+        set used_at = clock_timestamp()
+        where c.tenant_id = platform.current_tenant_id()
+          and c.user_id = use_recovery_code.user_id
+          and c.code_hash = identity._recovery_code_hash(code)
+          and c.used_at is null;
+        v_is_right := found;
+    end if;
+    perform identity._finish_second_factor(
+        use_recovery_code.user_id, v_is_right, 'recovery_code', ip_address, user_agent);
+    return v_is_right;
+end
+$$;
+
+comment on function identity.use_recovery_code(uuid, text, inet, text) is
+    'Decide on a recovery code: true when it is one of the user''s and has not been used. It raises nothing, so that
+the caller can commit the record of a failure.';
+
+revoke all on function identity.use_recovery_code(uuid, text, inet, text) from public;
+grant execute on function identity.use_recovery_code(uuid, text, inet, text) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/api_keys.sql
+create or replace function identity.create_api_key(
+    name text,
+    scopes text[] default '{}',
+    expires_at timestamptz default null,
+    user_id uuid default null)
+    returns table (id uuid, key text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes keys, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_fields jsonb := platform.context();
+    v_current uuid := platform.current_user_id();
+    v_latest timestamptz := now() + make_interval(days => identity._limit('security.api_key_days'));
+begin
+    -- A user makes keys for themselves; a service that was opened for no user makes them for anybody.
+    if v_current is not null and create_api_key.user_id <> v_current then
+        raise exception 'User % makes API keys for themselves only', v_current
+            using errcode = 'ZI010', hint = 'Leave user_id out.';
+    elsif v_fields ? 'api_key_id' then
+        raise exception 'An API key cannot make another'
+            using errcode = 'ZI010', hint = 'Sign in to make one: a key that leaks must not outlive its own end.';
+    elsif create_api_key.expires_at > v_latest then
+        raise exception 'An API key is good until % at the longest', v_latest
+            using errcode = 'ZI011', hint = 'The setting security.api_key_days says how long.';
+    end if;
+
+    id := platform.new_id();
+    key := identity._token('k', v_tenant_id, platform.random_bytes(32));
+    insert into identity.api_keys (tenant_id, id, user_id, name, prefix, key_hash, scopes, expires_at)
+    values (v_tenant_id, create_api_key.id, coalesce(create_api_key.user_id, v_current), create_api_key.name,
+            left(create_api_key.key, 6) || substr(create_api_key.key, 40, 6), identity._token_hash(create_api_key.key),
+            create_api_key.scopes, coalesce(create_api_key.expires_at, v_latest));
+    return next;
+end
+$$;
+
+comment on function identity.create_api_key(text, text[], timestamptz, uuid) is
+    'Make a key with which a program acts as the current user, confined to scopes where any are given; returns it, and
+it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, and ZI011 when it
+would last longer than the settings allow.';
+
+revoke all on function identity.create_api_key(text, text[], timestamptz, uuid) from public;
+grant execute on function identity.create_api_key(text, text[], timestamptz, uuid)
+    to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function identity.revoke_api_key(key_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes keys, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_current uuid := platform.current_user_id();
+begin
+    update identity.api_keys as k
+    set revoked_at = clock_timestamp()
+    where k.tenant_id = platform.current_tenant_id()
+      and k.id = key_id
+      and (k.user_id = v_current or v_current is null)
+      and k.revoked_at is null;
+    return found;
+end
+$$;
+
+comment on function identity.revoke_api_key(uuid) is
+    'End a key of the current user, or of anybody in the tenant when the context is a service''s; false when there is
+no such live key.';
+
+revoke all on function identity.revoke_api_key(uuid) from public;
+grant execute on function identity.revoke_api_key(uuid) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function identity.list_my_api_keys()
+    returns table (id uuid, name text, prefix text, scopes text[], created_at timestamptz, expires_at timestamptz,
+                   last_used_at timestamptz, revoked_at timestamptz)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads keys, which no group role can, and shows the user's own
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select k.id, k.name, k.prefix, k.scopes, k.created_at, k.expires_at, k.last_used_at, k.revoked_at
+        from identity.api_keys as k
+        where k.tenant_id = platform.current_tenant_id() and k.user_id = platform.current_user_id()
+        order by k.created_at desc, k.id desc;
+end
+$$;
+
+comment on function identity.list_my_api_keys() is 'The current user''s API keys, the newest first; never the keys themselves.';
+
+revoke all on function identity.list_my_api_keys() from public;
+grant execute on function identity.list_my_api_keys() to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+--- identity: people -----------------------------------------------------------------
+
+-- >>> sql/identity/end_access.sql
+create or replace function identity._end_access(user_id uuid, reason text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    perform identity._revoke_sessions(
+        array(select s.id
+              from identity.user_sessions as s
+              where s.tenant_id = v_tenant_id and s.user_id = _end_access.user_id and s.revoked_at is null),
+        reason);
+    update identity.api_keys as k
+    set revoked_at = clock_timestamp()
+    where k.tenant_id = v_tenant_id and k.user_id = _end_access.user_id and k.revoked_at is null;
+    update identity.one_time_tokens as t
+    set used_at = clock_timestamp()
+    where t.tenant_id = v_tenant_id and t.user_id = _end_access.user_id and t.used_at is null;
+    -- What the person passed on, and what was passed on to them, ends where it stands.
+    update authz.delegations as d
+    set valid_until = greatest(clock_timestamp(), d.valid_from + interval '1 microsecond')
+    where d.tenant_id = v_tenant_id
+      and _end_access.user_id in (d.delegator_id, d.delegate_id)
+      and d.valid_until > clock_timestamp();
+end
+$$;
+
+comment on function identity._end_access(uuid, text) is
+    'End for good what lets a user of the context''s tenant in: sessions with their refresh families, API keys,
+one-time tokens, delegations from and to them.';
+
+revoke all on function identity._end_access(uuid, text) from public;
+-- <<<
+
+-- >>> sql/identity/user_status.sql
+-- The status of a user. Who may come from where is here and nowhere else:
+--
+--   invited --activate--> active <--lock-out--> locked
+--   invited, active, locked --suspend--> suspended --reactivate--> active
+--   invited, active, locked, suspended --deactivate--> deactivated --reactivate--> active
+--   any of them --erase--> erased, for good
+--
+-- Whatever is not open ends sessions, refresh families, API keys, one-time tokens and delegations in the same
+-- transaction, and reactivating does not bring them back.
+
+create or replace function identity._change_status(user_id uuid, new_status text, from_statuses text[], reason text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_status text;
+begin
+    select u.status into v_status
+    from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = _change_status.user_id
+    for no key update;
+    if not found then
+        raise exception 'There is no user %', _change_status.user_id
+            using errcode = 'ZI006', hint = 'The tenant of the context has none of this id.';
+    elsif v_status <> all (from_statuses) then
+        raise exception 'User % is % and cannot become %', _change_status.user_id, v_status, new_status
+            using errcode = 'ZI007', hint = 'That is possible from: ' || array_to_string(from_statuses, ', ') || '.';
+    end if;
+
+    update identity.users as u
+    set status = new_status, failed_logins = 0, locked_until = null
+    where u.tenant_id = v_tenant_id and u.id = _change_status.user_id;
+    if new_status <> 'active' then
+        perform identity._end_access(_change_status.user_id, reason);
+    end if;
+end
+$$;
+
+comment on function identity._change_status(uuid, text, text[], text) is
+    'Give a user of the context''s tenant another status, if it can come from the one it has. Raises ZI006 when there
+is no such user, ZI007 when the status cannot follow.';
+
+revoke all on function identity._change_status(uuid, text, text[], text) from public;
+
+
+create or replace function identity.activate_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_status(activate_user.user_id, 'active', '{invited}', 'activated');
+end
+$$;
+
+comment on function identity.activate_user(uuid) is 'Let an invited user in. Raises ZI006 and ZI007.';
+
+revoke all on function identity.activate_user(uuid) from public;
+grant execute on function identity.activate_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.suspend_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_status(suspend_user.user_id, 'suspended', '{invited,active,locked}', 'suspended');
+end
+$$;
+
+comment on function identity.suspend_user(uuid) is
+    'Keep a user out for the time being; what let them in ends. Raises ZI006 and ZI007.';
+
+revoke all on function identity.suspend_user(uuid) from public;
+grant execute on function identity.suspend_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.deactivate_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_status(
+        deactivate_user.user_id, 'deactivated', '{invited,active,locked,suspended}', 'deactivated');
+end
+$$;
+
+comment on function identity.deactivate_user(uuid) is
+    'Put a user who has left out of work; what let them in ends. Raises ZI006 and ZI007.';
+
+revoke all on function identity.deactivate_user(uuid) from public;
+grant execute on function identity.deactivate_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.reactivate_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_status(reactivate_user.user_id, 'active', '{suspended,deactivated}', 'reactivated');
+end
+$$;
+
+comment on function identity.reactivate_user(uuid) is
+    'Let a suspended or deactivated user in again; what ended then stays ended. Raises ZI006 and ZI007.';
+
+revoke all on function identity.reactivate_user(uuid) from public;
+grant execute on function identity.reactivate_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.erase_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, and reads legal holds, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_hold record;
+begin
+    select h.id, h.matter into v_hold
+    from security.legal_holds as h
+    where h.tenant_id = v_tenant_id
+      and h.released_at is null
+      and (exists (select from security.legal_hold_custodians as c
+                   where c.tenant_id = h.tenant_id and c.hold_id = h.id and c.user_id = erase_user.user_id)
+           or not exists (select from security.legal_hold_custodians as c
+                          where c.tenant_id = h.tenant_id and c.hold_id = h.id))
+    limit 1;
+    if found then
+        raise exception 'Legal hold % ("%") is in force; nothing was erased', v_hold.id, v_hold.matter
+            using errcode = 'ZS001', hint = 'Release the hold first.';
+    end if;
+
+    perform identity._change_status(
+        erase_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated}', 'erased');
+    delete from identity.user_passwords as p where p.tenant_id = v_tenant_id and p.user_id = erase_user.user_id;
+    delete from identity.mfa_factors as f where f.tenant_id = v_tenant_id and f.user_id = erase_user.user_id;
+    delete from identity.mfa_recovery_codes as c where c.tenant_id = v_tenant_id and c.user_id = erase_user.user_id;
+    delete from identity.one_time_tokens as t where t.tenant_id = v_tenant_id and t.user_id = erase_user.user_id;
+    delete from identity.api_keys as k where k.tenant_id = v_tenant_id and k.user_id = erase_user.user_id;
+    delete from identity.user_sessions as s where s.tenant_id = v_tenant_id and s.user_id = erase_user.user_id;
+    delete from identity.user_sso_accounts as a where a.tenant_id = v_tenant_id and a.user_id = erase_user.user_id;
+    delete from identity.group_members as m where m.tenant_id = v_tenant_id and m.user_id = erase_user.user_id;
+    delete from identity.user_profiles as p where p.tenant_id = v_tenant_id and p.user_id = erase_user.user_id;
+    update identity.user_profiles as p
+    set manager_id = null
+    where p.tenant_id = v_tenant_id and p.manager_id = erase_user.user_id;
+    update identity.login_attempts as a
+    set email = 'erased', ip_address = null, user_agent = null
+    where a.tenant_id = v_tenant_id and a.user_id = erase_user.user_id;
+    update identity.users as u
+    set status = 'erased', deleted_at = now(), email = u.id || '@erased.invalid', email_verified_at = null,
+        display_name = 'Erased user', external_id = null, last_login_at = null
+    where u.tenant_id = v_tenant_id and u.id = erase_user.user_id;
+end
+$$;
+
+comment on function identity.erase_user(uuid) is
+    'Remove for good what this domain knows of a person; the row stays, without them, for what refers to it. Raises
+ZI006 and ZI007, and ZS001 when a legal hold keeps the person''s data.';
+
+revoke all on function identity.erase_user(uuid) from public;
+grant execute on function identity.erase_user(uuid) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/one_time_tokens.sql
+create or replace function identity.issue_one_time_token(user_id uuid, purpose text, email text default null)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes tokens, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_token text := identity._token('o', v_tenant_id, platform.random_bytes(32));
+begin
+    -- The last one sent is the one that works.
+    update identity.one_time_tokens as t
+    set used_at = clock_timestamp()
+    where t.tenant_id = v_tenant_id
+      and t.user_id = issue_one_time_token.user_id
+      and t.purpose = issue_one_time_token.purpose
+      and t.used_at is null;
+
+    insert into identity.one_time_tokens (tenant_id, token_hash, user_id, purpose, email, expires_at)
+    values (v_tenant_id, identity._token_hash(v_token), issue_one_time_token.user_id, issue_one_time_token.purpose,
+            issue_one_time_token.email,
+            now() + case
+                when issue_one_time_token.purpose = 'verify_email'
+                    then make_interval(hours => identity._limit('security.email_verification_hours'))
+                when issue_one_time_token.purpose = 'reset_password'
+                    then make_interval(mins => identity._limit('security.password_reset_minutes'))
+                else make_interval(days => identity._limit('security.invitation_days')) end);
+    return v_token;
+end
+$$;
+
+comment on function identity.issue_one_time_token(uuid, text, text) is
+    'A token to send to a user of the context''s tenant: to verify_email (the address given), reset_password or invite.
+It works once, for as long as the settings say, and takes the place of earlier ones.';
+
+revoke all on function identity.issue_one_time_token(uuid, text, text) from public;
+grant execute on function identity.issue_one_time_token(uuid, text, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.redeem_one_time_token(token text, purpose text, password_hash text default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- the token is the proof; what it does is done for its bearer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := identity._tenant_of_token(token, 'o');
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_token identity.one_time_tokens;
+begin
+    perform platform._seal_context(jsonb_build_object('tenant_id', v_tenant_id));
+
+    -- One conditional update: of many who bring the same token at once, one finds it unused.
+    update identity.one_time_tokens as t
+    set used_at = clock_timestamp()
+    where t.tenant_id = v_tenant_id
+      and t.token_hash = identity._token_hash(redeem_one_time_token.token)
+      and t.purpose = redeem_one_time_token.purpose
+      and t.used_at is null
+      and t.expires_at > clock_timestamp()
+    returning t.* into v_token;
+    if not found then
+        raise exception 'The token does not work'
+            using errcode = 'ZI008', hint = 'It was used, has expired, or is for something else; ask for another.';
+    end if;
+
+    if v_token.purpose = 'verify_email' then
+        perform identity._refuse_inactive(v_tenant_id, v_token.user_id);
+        update identity.users as u
+        set email = v_token.email, email_verified_at = clock_timestamp()
+        where u.tenant_id = v_tenant_id and u.id = v_token.user_id;
+    elsif v_token.purpose = 'reset_password' then
+        perform identity._refuse_inactive(v_tenant_id, v_token.user_id);
+        perform identity._set_password(v_token.user_id, redeem_one_time_token.password_hash, false);
+        -- Whoever was in with the old one is out; a lock-out is over for who reads the person's mail.
+        perform identity.revoke_sessions_of(v_token.user_id, 'password reset');
+        update identity.users as u
+        set failed_logins = 0, locked_until = null, status = 'active',
+            email_verified_at = coalesce(u.email_verified_at, clock_timestamp())
+        where u.tenant_id = v_tenant_id and u.id = v_token.user_id;
+    else
+        perform identity._refuse_inactive(v_tenant_id, null);
+        perform identity._change_status(v_token.user_id, 'active', '{invited}', 'activated');
+        update identity.users as u
+        set email_verified_at = clock_timestamp()
+        where u.tenant_id = v_tenant_id and u.id = v_token.user_id;
+        if redeem_one_time_token.password_hash is not null then
+            perform identity._set_password(v_token.user_id, redeem_one_time_token.password_hash, false);
+        end if;
+    end if;
+
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+    return v_token.user_id;
+end
+$$;
+
+comment on function identity.redeem_one_time_token(text, text, text) is
+    'Do what a token was sent for: verify the address, set the password, accept the invitation; returns the user. The
+caller''s context stays as it was. Raises ZI008 when the token does not work; then nothing has changed.';
+
+revoke all on function identity.redeem_one_time_token(text, text, text) from public;
+grant execute on function identity.redeem_one_time_token(text, text, text)
+    to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/people.sql
+create or replace function identity.invite_user(email text, display_name text, external_id text default null)
+    returns table (user_id uuid, token text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    user_id := platform.new_id();
+    insert into identity.users (tenant_id, id, email, display_name, external_id)
+    values (platform.current_tenant_id(), invite_user.user_id, invite_user.email, invite_user.display_name,
+            invite_user.external_id);
+    token := identity.issue_one_time_token(invite_user.user_id, 'invite');
+    return next;
+end
+$$;
+
+comment on function identity.invite_user(text, text, text) is
+    'Make a user in the context''s tenant who becomes active by the token, which is to be sent to the address. Raises
+23505 naming users_email_key when somebody living has the address.';
+
+revoke all on function identity.invite_user(text, text, text) from public;
+grant execute on function identity.invite_user(text, text, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.save_profile(user_id uuid, changes jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile identity.user_profiles;
+    v_unknown text := (
+        select string_agg(k.key, ', ')
+        from jsonb_object_keys(changes) as k (key)
+        where k.key not in ('given_name', 'family_name', 'job_title', 'department', 'manager_id', 'locale',
+                            'time_zone', 'preferences'));
+begin
+    if v_unknown is not null then
+        raise exception 'A profile has no %', v_unknown
+            using errcode = 'ZI014', hint = 'The columns of identity.user_profiles but for its keys can be changed.';
+    end if;
+    insert into identity.user_profiles (tenant_id, user_id)
+    values (platform.current_tenant_id(), save_profile.user_id)
+    on conflict do nothing;
+    select p.* into v_profile
+    from identity.user_profiles as p
+    where p.tenant_id = platform.current_tenant_id() and p.user_id = save_profile.user_id
+    for no key update;
+    v_profile := jsonb_populate_record(v_profile, changes);
+    update identity.user_profiles as p
+    set given_name = v_profile.given_name,
+        family_name = v_profile.family_name,
+        job_title = v_profile.job_title,
+        department = v_profile.department,
+        manager_id = v_profile.manager_id,
+        locale = v_profile.locale,
+        time_zone = v_profile.time_zone,
+        preferences = v_profile.preferences
+    where p.tenant_id = platform.current_tenant_id() and p.user_id = save_profile.user_id;
+end
+$$;
+
+comment on function identity.save_profile(uuid, jsonb) is
+    'Change what is named, as {"column": value, …}, in the profile of a user of the context''s tenant. Raises ZI014 for
+what a profile does not have and ZI013 when somebody would be their own manager''s manager.';
+
+revoke all on function identity.save_profile(uuid, jsonb) from public;
+grant execute on function identity.save_profile(uuid, jsonb) to enterprise_ai_gateway;
+
+
+create or replace function identity.save_my_preferences(preferences jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can, and here the user's own choices
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into identity.user_profiles (tenant_id, user_id, preferences)
+    values (platform.current_tenant_id(), platform.current_user_id(), save_my_preferences.preferences)
+    on conflict (tenant_id, user_id) do update set preferences = excluded.preferences;
+end
+$$;
+
+comment on function identity.save_my_preferences(jsonb) is 'Replace the current user''s own preferences.';
+
+revoke all on function identity.save_my_preferences(jsonb) from public;
+grant execute on function identity.save_my_preferences(jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/groups.sql
+create or replace function identity.create_group(display_name text, parent_id uuid default null, external_id text default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes groups, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    insert into identity.groups (tenant_id, id, parent_id, display_name, external_id)
+    values (platform.current_tenant_id(), v_id, create_group.parent_id, create_group.display_name,
+            create_group.external_id);
+    return v_id;
+end
+$$;
+
+comment on function identity.create_group(text, uuid, text) is
+    'Make a group in the context''s tenant, within another where one is named; returns its id. Raises 23505 naming
+groups_display_name_key when there is one of the name.';
+
+revoke all on function identity.create_group(text, uuid, text) from public;
+grant execute on function identity.create_group(text, uuid, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.move_group(group_id uuid, parent_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes groups, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update identity.groups as g
+    set parent_id = move_group.parent_id
+    where g.tenant_id = platform.current_tenant_id() and g.id = group_id;
+    if not found then
+        raise exception 'There is no group %', group_id
+            using errcode = 'ZI015', hint = 'The tenant of the context has none of this id.';
+    end if;
+end
+$$;
+
+comment on function identity.move_group(uuid, uuid) is
+    'Put a group within another, or within none. Raises ZI015 when there is no such group, ZI013 when the other lies
+within it.';
+
+revoke all on function identity.move_group(uuid, uuid) from public;
+grant execute on function identity.move_group(uuid, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.delete_group(group_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes groups, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from identity.groups as g
+    where g.tenant_id = platform.current_tenant_id() and g.id = delete_group.group_id;
+    if not found then
+        raise exception 'There is no group %', delete_group.group_id
+            using errcode = 'ZI015', hint = 'The tenant of the context has none of this id.';
+    end if;
+end
+$$;
+
+comment on function identity.delete_group(uuid) is
+    'Delete a group with its memberships. Raises ZI015 when there is no such group, 23503 while others lie within it.';
+
+revoke all on function identity.delete_group(uuid) from public;
+grant execute on function identity.delete_group(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.add_group_member(group_id uuid, user_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes memberships, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into identity.group_members (tenant_id, group_id, user_id)
+    values (platform.current_tenant_id(), add_group_member.group_id, add_group_member.user_id)
+    on conflict do nothing;
+    return found;
+end
+$$;
+
+comment on function identity.add_group_member(uuid, uuid) is
+    'Put a user into a group; false when they were in it. Raises 23503 when there is no such group or user.';
+
+revoke all on function identity.add_group_member(uuid, uuid) from public;
+grant execute on function identity.add_group_member(uuid, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.remove_group_member(group_id uuid, user_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes memberships, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from identity.group_members as m
+    where m.tenant_id = platform.current_tenant_id()
+      and m.group_id = remove_group_member.group_id
+      and m.user_id = remove_group_member.user_id;
+    return found;
+end
+$$;
+
+comment on function identity.remove_group_member(uuid, uuid) is 'Take a user out of a group; false when they were not in it.';
+
+revoke all on function identity.remove_group_member(uuid, uuid) from public;
+grant execute on function identity.remove_group_member(uuid, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.groups_of(user_id uuid)
+    returns setof uuid
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    return query
+        with recursive of_user (id) as (
+            select m.group_id
+            from identity.group_members as m
+            where m.tenant_id = v_tenant_id and m.user_id = groups_of.user_id
+            union
+            select g.parent_id
+            from identity.groups as g
+            join of_user on of_user.id = g.id
+            where g.tenant_id = v_tenant_id and g.parent_id is not null)
+        select of_user.id from of_user;
+end
+$$;
+
+comment on function identity.groups_of(uuid) is
+    'The groups that a user of the context''s tenant is in, and those that these lie within.';
+
+revoke all on function identity.groups_of(uuid) from public;
+grant execute on function identity.groups_of(uuid) to enterprise_ai_app, enterprise_ai_gateway;
 -- <<<
 
 --- authz: resource types and permissions ------------------------------------------
@@ -3731,12 +5080,12 @@ declare
     v_text text := new.condition::text;
     v_fault text;
 begin
-    if v_text is not null then
+    if v_text like 'strict %' then      -- what is not, is refused by the constraint
         -- A key is a string after a dot; every other string is a value, in which anything may stand.
-        v_text := regexp_replace(v_text, '(?<!\.)"(\\.|[^"\\])*"', '""', 'g');
+        v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
         if v_text ~ 'is unknown' then
             v_fault := '"is unknown" would make a missing value grant something';
-        elsif v_text ~ '\$(?!\."(subject|resource|env)"\.)' then
+        elsif v_text ~ '\$(?!\."(subject|resource|env)"""\.)' then
             v_fault := 'it may ask only about $.subject.…, $.resource.… and $.env.…';
         else
             begin
@@ -3751,7 +5100,7 @@ begin
         end if;
     end if;
 
-    if new.windows is not null then
+    if jsonb_typeof(new.windows) = 'array' and new.windows <> '[]' then
         v_fault := authz._fault_of_windows(new.windows);
         if v_fault is not null then
             raise exception 'The windows % cannot be used: %', new.windows, v_fault
@@ -4667,8 +6016,8 @@ declare
     v_subject_id uuid := v_context ->> 'user_id';
     v_is_allowed boolean;
 begin
-    if v_subject_id is null or check.user_id <> v_subject_id then
-        v_subject_id := authz._asked_about(v_context, check.user_id);
+    if v_subject_id is null or "check".user_id <> v_subject_id then
+        v_subject_id := authz._asked_about(v_context, "check".user_id);
     end if;
     perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
 
@@ -4677,7 +6026,7 @@ begin
         select case
                    when p.requires_approval or held.is_special then null
                    when held.active < 2 or held.is_denied then false
-                   when check.resource_id is not null and r.id is null then false
+                   when "check".resource_id is not null and r.id is null then false
                    when r.resource_type <> p.resource_type and not exists (
                        select
                        from authz.resource_types as t
@@ -4688,7 +6037,7 @@ begin
                end
         into v_is_allowed
         from authz.permissions as p
-        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = check.resource_id
+        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = "check".resource_id
         left join authz.holders as mine on mine.tenant_id = v_tenant_id and mine.holder_id = v_subject_id
         cross join lateral (
             select count(distinct h.holder_id) filter (
@@ -4702,10 +6051,10 @@ begin
             where h.tenant_id = v_tenant_id
               and h.holder_id = any (array[v_subject_id, v_tenant_id] || mine.groups)
         ) as held
-        where p.name = check.permission;
+        where p.name = "check".permission;
     end if;
     if v_is_allowed is null then
-        v_is_allowed := (authz._evaluate(v_context, v_subject_id, check.permission, check.resource_id, check.request,
+        v_is_allowed := (authz._evaluate(v_context, v_subject_id, "check".permission, "check".resource_id, "check".request,
                                          statement_timestamp())).effect = 'allow';
     end if;
     perform set_config('enterprise_ai.deciding_for', '', true);
@@ -4801,8 +6150,44 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop function authz._refuse_circles();
 --   drop function authz._move_descendants();
 --   drop function authz._keep_ancestors();
+--   drop function identity.groups_of(uuid);
+--   drop function identity.remove_group_member(uuid, uuid);
+--   drop function identity.add_group_member(uuid, uuid);
+--   drop function identity.delete_group(uuid);
+--   drop function identity.move_group(uuid, uuid);
+--   drop function identity.create_group(text, uuid, text);
+--   drop function identity.save_my_preferences(jsonb);
+--   drop function identity.save_profile(uuid, jsonb);
+--   drop function identity.invite_user(text, text, text);
+--   drop function identity.redeem_one_time_token(text, text, text);
+--   drop function identity.issue_one_time_token(uuid, text, text);
+--   drop function identity.erase_user(uuid);
+--   drop function identity.reactivate_user(uuid);
+--   drop function identity.deactivate_user(uuid);
+--   drop function identity.suspend_user(uuid);
+--   drop function identity.activate_user(uuid);
+--   drop function identity._change_status(uuid, text, text[], text);
+--   drop function identity._end_access(uuid, text);
+--   drop function identity.list_my_api_keys();
+--   drop function identity.revoke_api_key(uuid);
+--   drop function identity.create_api_key(text, text[], timestamptz, uuid);
+--   drop function identity.use_recovery_code(uuid, text, inet, text);
+--   drop function identity.new_recovery_codes(uuid);
+--   drop function identity._recovery_code_hash(text);
+--   drop function identity.finish_totp(uuid, uuid, bigint, inet, text);
+--   drop function identity._may_try_second_factor(uuid);
+--   drop function identity._finish_second_factor(uuid, boolean, text, inet, text);
+--   drop function identity.totp_factors_of(uuid);
+--   drop function identity.add_totp_factor(uuid, text, bytea);
+--   drop function identity.finish_login(uuid, boolean, text);
+--   drop function identity.begin_login(text, inet, text);
+--   drop function identity.set_password(uuid, text, boolean);
+--   drop function identity._set_password(uuid, text, boolean);
+--   drop function identity._count_failure(identity.users);
+--   drop function identity.refresh_session(text, inet, text);
 --   drop function identity.start_session(uuid, smallint, inet, text, boolean);
 --   drop function identity._issue_tokens(uuid, uuid, text, bytea);
+--   drop function identity._successor(text, uuid, text, bytea);
 --   drop function identity.list_my_sessions();
 --   drop function identity.revoke_sessions_of(uuid, text, uuid);
 --   drop function identity.revoke_session(uuid, text);
@@ -4816,6 +6201,7 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop table identity.login_attempts;
 --   drop table identity.one_time_tokens;
 --   drop table identity.mfa_recovery_codes;
+--   drop table identity.recovery_code_keys;
 --   drop table identity.mfa_factors;
 --   drop table identity.api_keys;
 --   drop table identity.refresh_tokens;
@@ -4824,6 +6210,7 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop table identity.group_members;
 --   drop table identity.groups;
 --   drop table identity.user_profiles;
+--   drop function identity._refuse_circle();
 --   drop function platform.open_context(uuid, uuid, uuid, uuid, text, inet, text, smallint);
 --   drop function identity._refuse_inactive(uuid, uuid);
 --   drop table identity.users;

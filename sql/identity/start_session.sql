@@ -1,8 +1,22 @@
+create or replace function identity._successor(kind text, tenant_id uuid, parent_token text, salt bytea)
+    returns text
+    language sql
+    immutable
+    parallel safe
+as $$ select identity._token(kind, tenant_id, sha256(convert_to(kind || ' ' || parent_token, 'UTF8') || salt)) $$;
+
+comment on function identity._successor(text, uuid, text, bytea) is
+    'The token of a kind that follows from a refresh token and a salt: two requests that bring the same one are given
+the same, although only hashes are stored. Neither the token nor the salt alone leads to it.';
+
+revoke all on function identity._successor(text, uuid, text, bytea) from public;
+
+
 create or replace function identity._issue_tokens(
     session_id uuid,
-    family_id uuid default null,
-    parent_token text default null,
-    successor_salt bytea default null)
+    family_id uuid,
+    parent_token text,
+    successor_salt bytea)
     returns table (session_token text, refresh_token text, refresh_token_id uuid)
     language plpgsql
     volatile
@@ -13,14 +27,13 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
 begin
     refresh_token_id := platform.new_id();
-    -- Two requests that bring the same refresh token at once must be given the same successors, and only
-    -- hashes are stored: so successors follow from the token itself and a salt that is.
-    session_token := identity._token('s', v_tenant_id, case
-        when parent_token is null then platform.random_bytes(32)
-        else sha256(convert_to('session ' || parent_token, 'UTF8') || successor_salt) end);
-    refresh_token := identity._token('r', v_tenant_id, case
-        when parent_token is null then platform.random_bytes(32)
-        else sha256(convert_to('refresh ' || parent_token, 'UTF8') || successor_salt) end);
+    if parent_token is null then
+        session_token := identity._token('s', v_tenant_id, platform.random_bytes(32));
+        refresh_token := identity._token('r', v_tenant_id, platform.random_bytes(32));
+    else
+        session_token := identity._successor('s', v_tenant_id, parent_token, successor_salt);
+        refresh_token := identity._successor('r', v_tenant_id, parent_token, successor_salt);
+    end if;
 
     update identity.user_sessions as s
     set token_hash = identity._token_hash(session_token),
@@ -29,7 +42,7 @@ begin
     where s.tenant_id = v_tenant_id and s.id = session_id;
 
     insert into identity.refresh_tokens (tenant_id, id, session_id, family_id, token_hash, expires_at)
-    select v_tenant_id, refresh_token_id, s.id, coalesce(_issue_tokens.family_id, platform.new_id()),
+    select v_tenant_id, refresh_token_id, s.id, _issue_tokens.family_id,
            identity._token_hash(refresh_token), s.expires_at
     from identity.user_sessions as s
     where s.tenant_id = v_tenant_id and s.id = session_id;
@@ -96,7 +109,7 @@ begin
             v_now, v_now, v_idle_timeout, start_session.idle_expires_at, start_session.expires_at);
     if is_refreshable then
         select t.session_token, t.refresh_token into session_token, refresh_token
-        from identity._issue_tokens(session_id) as t;
+        from identity._issue_tokens(session_id, platform.new_id(), null, null) as t;
     end if;
     update identity.users as u
     set last_login_at = v_now

@@ -127,7 +127,7 @@ def test_nobody_can_be_named_without_proof(world, attacker):
     for statement in (
         "select platform.open_context(%s)", "select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))",
         "select identity.start_session(%s)", "select identity._tenant_of_token(%s::text, 's')",
-        "select identity._revoke_sessions(array[%s::uuid], 'x')", "select identity._issue_tokens(%s)",
+        "select identity._revoke_sessions(array[%s::uuid], 'x')", "select identity._issue_tokens(%s, null, null, null)",
         "select identity.revoke_sessions_of(%s, 'x')",
     ):  # fmt: skip
         refused(attacker, statement, [world.there.id], "42501")
