@@ -7,7 +7,6 @@ The server is the one of TEST_DATABASE_URL (a superuser's URL), else a scratch o
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
@@ -165,9 +164,8 @@ class Place:
 
 
 def _system_bindir():
-    found = glob.glob("/usr/lib/postgresql/*/bin/initdb") + glob.glob("/usr/local/pgsql/bin/initdb")
-    found.sort(key=lambda path: int((re.findall(r"/(\d+)/", path) or ["0"])[-1]))
-    return Path(found[-1]).parent if found else bindir_of(17)
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else bindir_of(17)
 
 
 def _free_port():
@@ -208,15 +206,15 @@ def drop_database(server, name):
         server.url("postgres"),
         f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'",
     )
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            query(server.url("postgres"), "drop database " + name)
-            return
-        except driver.Error:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+    wait_until(
+        lambda: (
+            not value(
+                server.url("postgres"),
+                f"select count(*) from pg_stat_activity where datname = '{name}'",
+            )
+        )
+    )
+    query(server.url("postgres"), "drop database " + name)
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -186,7 +186,7 @@ def through_proxy(project, server):
             "select split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port')",
         )[0]
         address = f"{host}/.s.PGSQL.{port}"
-        if not os.path.exists(address):
+        if not Path(address).exists():
             pytest.skip("the server's socket is not on this machine")
         made.append(Proxy(address, forward_commit))
         database = value(project.url, "select current_database()")

@@ -245,13 +245,11 @@ def test_places_are_right_in_a_text_that_comes_in_pieces(tmp_path):
     from enterprise_ai.migrate.locate import place_in
 
     chance = random.Random(1)
-    text = "".join(
-        chance.choice(["a", "é", "🙂", "\n", "\r\n", "\r", f"--- s{n} ---\n"]) for n in range(400)
-    )
+    text = "".join(chance.choice(["a", "é", "🙂", "\n", "\r\n", "\r", f"--- s{n} ---\n"]) for n in range(400))
     for offset in range(0, len(text), 7):
         expected = place_in("x", iter([text]), offset)
         head = text[:offset].replace("\r\n", "\n").replace("\r", "\n")
-        if not (text[offset - 1 : offset + 1] == "\r\n"):
+        if text[offset - 1 : offset + 1] != "\r\n":
             assert expected.line == head.count("\n") + 1
             assert expected.column == offset - max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset))
         pieces, at = [], 0

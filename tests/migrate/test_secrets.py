@@ -30,9 +30,7 @@ def silent(done):
 
 def test_an_encoded_password_works(project, account):
     name, host, database = account
-    silent(
-        project.ok("migrate", "--json", url=f"postgresql://{name}:{ENCODED}@{host}/{database}")
-    )
+    silent(project.ok("migrate", "--json", url=f"postgresql://{name}:{ENCODED}@{host}/{database}"))
 
 
 def test_key_value_strings_work(project, account):
@@ -97,11 +95,7 @@ def test_an_unencoded_password_gets_a_hint_and_is_not_printed(project, account, 
         "Sn8wfl4ke%zzQuux",
         "a@b/Quux@Fnord",
     ):
-        done = silent(
-            project.run(
-                command, "--json", url=f"postgresql://{name}:{password}@{host}/{database}"
-            )
-        )
+        done = silent(project.run(command, "--json", url=f"postgresql://{name}:{password}@{host}/{database}"))
         assert done.code == 4, done
         assert "ercent-encode" in done.err
 

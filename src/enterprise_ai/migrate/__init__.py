@@ -11,7 +11,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .apply import Listener as Listener
     from .errors import ConnectionFailed as ConnectionFailed
     from .errors import FileError as FileError
     from .errors import HistoryDisagrees as HistoryDisagrees
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
     from .errors import MigrateError as MigrateError
     from .errors import MigrationFailed as MigrationFailed
     from .errors import UsageError as UsageError
+    from .listener import Listener as Listener
     from .migrator import Migrator as Migrator
 
-_HOME = {"Migrator": "migrator", "Listener": "apply"}
+_HOME = {"Migrator": "migrator", "Listener": "listener"}
 __all__ = [
     "ConnectionFailed",
     "FileError",

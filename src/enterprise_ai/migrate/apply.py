@@ -19,26 +19,10 @@ if TYPE_CHECKING:
     from .checks import Checked
     from .history import History
     from .interrupts import Interrupts
+    from .listener import Listener
     from .lock import RunnerLock
-    from .results import Done
     from .script import Batch
     from .session import Session
-
-
-class Listener:
-    """What is told about a file while it runs; override what is of use."""
-
-    def started(self, name: str, statements: int) -> None:
-        """Hear that a file begins."""
-
-    def finished(self, done: Done) -> None:
-        """Hear that a file is committed."""
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        """Hear how many statements are done."""
-
-    def notice(self, name: str, line: int, notice: dict[str, str]) -> None:
-        """Hear a notice or warning of the statement that begins on this line."""
 
 
 class CommitUnknown(Exception):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from .arguments import COMMANDS, help_text, parse
@@ -14,11 +13,15 @@ from .report import Printer, duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal
     from typing import Any, Callable, ContextManager
 
     from .arguments import Arguments
-    from .interrupts import Interrupts
     from .results import StatusResult
+
+else:
+    # The C part of `signal`: the module itself imports `enum`, which would cost a tenth of a no-op run.
+    from _signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal
 
 __all__ = ["COMMANDS", "main"]
 
@@ -50,7 +53,7 @@ def main(argv: list[str] | None = None, prog: str | None = None, migrations: str
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return 128 + SIGINT
 
 
 class _Command:
@@ -71,7 +74,7 @@ class _Command:
         with _embedded(self.printer.say) as embedded:
             return command(embedded)
 
-    def _migrator(self, url: str | None, interrupts: Interrupts | None = None) -> Migrator:
+    def _migrator(self, url: str | None) -> Migrator:
         arguments = self.arguments
         lock_timeout = arguments.number("--lock-timeout")
         return Migrator(
@@ -83,20 +86,17 @@ class _Command:
             lock_attempts=int(arguments.number("--lock-attempts") or 10),
             say=self.printer.say,
             listener=self.printer,
-            interrupts=interrupts,
+            signals=True,
         )
 
     def _migrate(self, url: str | None) -> int:
-        from .interrupts import Interrupts
 
         dry_run = self.arguments.is_set("--dry-run")
-        with Interrupts() as interrupts:
-            migrator = self._migrator(url, interrupts)
-            result = migrator.migrate(
-                target=self.arguments.text("--target"),
-                dry_run=dry_run,
-                allow_out_of_order=self.arguments.is_set("--allow-out-of-order"),
-            )
+        result = self._migrator(url).migrate(
+            target=self.arguments.text("--target"),
+            dry_run=dry_run,
+            allow_out_of_order=self.arguments.is_set("--allow-out-of-order"),
+        )
         for note in result.notes:
             self.printer.say("note: " + note)
         if self.json:
@@ -206,13 +206,13 @@ class _stops_at_once:
     """While nothing is under way that must be ended in order, Ctrl-C ends the process as it ends psql."""
 
     def __enter__(self) -> None:
-        self._before = signal.getsignal(signal.SIGINT)
-        if self._before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._before = getsignal(SIGINT)
+        if self._before is default_int_handler:
+            signal(SIGINT, SIG_DFL)
 
     def __exit__(self, *_: object) -> None:
-        if self._before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._before)
+        if self._before is default_int_handler:
+            signal(SIGINT, self._before)
 
 
 def _files(count: int) -> str:

@@ -40,9 +40,8 @@ class Connection:
     def __init__(self, target: Target, *, interrupts: Interrupts | None = None) -> None:
         self._library = libpq.load()
         self._interrupts = interrupts
-        self._notices: list[
-            list[Any]
-        ] = []  # [fields, index or None while it is open which statement sent it]
+        # Pairs: the fields, and the statement's index or None while it is open which one sent the notice.
+        self._notices: list[list[Any]] = []
         self._watching = False
         self._completed = 0
         self._handle = _connect(self._library, target)
@@ -254,9 +253,7 @@ def _connect(library: Any, target: Target) -> Any:
     raise target.failure(text)
 
 
-def wait_for(
-    target: Target, seconds: float, say: Callable[[str], None], interrupts: Interrupts | None = None
-) -> Connection:
+def wait_for(target: Target, seconds: float, say: Callable[[str], None]) -> Connection:
     """Connect, trying again for so long while the server is not up yet."""
     from .errors import ConnectionFailed
 
@@ -264,14 +261,11 @@ def wait_for(
     said = False
     while True:
         try:
-            return Connection(target, interrupts=interrupts)
+            return Connection(target)
         except ConnectionFailed as failure:
             if time.monotonic() >= deadline or any(words in failure.message for words in LASTING):
                 raise
             if not said:
                 say(f"waiting up to {seconds:.0f} s for the server: {failure.message.splitlines()[0]}")
                 said = True
-        if interrupts is not None:
-            interrupts.sleep(0.25)
-        else:
-            time.sleep(0.25)
+        time.sleep(0.25)

@@ -21,7 +21,7 @@ _FRAME = re.compile(
     r"PL/pgSQL[^\n]*?(?:(inline_code_block)|([^\s\"»«„“]+)\([^)\n]*\)|[\"»«„“]([^\n\"»«„“”]+)[\"»«“”])[^\d\n]*(\d+)"
 )
 _INLINE = "inline_code_block"
-_QUOTE = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][\w\x80-\U0010ffff]*)?\$|'")
+_QUOTE = re.compile(r"\$(?:[^\W\d]\w*)?\$|'")
 _LINE = re.compile(r"[^\n]*\n")
 
 

@@ -15,11 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from .apply import Listener
     from .connection import Connection
     from .files import MigrationFile
     from .history import Applied, History
     from .interrupts import Interrupts
+    from .listener import Listener
     from .results import MigrateResult, RollbackResult, StatusResult
 
 
@@ -34,7 +34,8 @@ class Migrator:
     seconds: `wait` bounds waiting for a server that is not up yet (not at all unless told) and for another
     runner (five minutes unless told); `lock_timeout` and `statement_timeout` are the server's, 0 switches
     them off, and None leaves what the login's own settings say.  `say` hears remarks while a command runs,
-    `listener` hears progress and the server's notices.  Every failure is a `MigrateError`.
+    `listener` hears progress and the server's notices.  With `signals`, SIGINT, SIGTERM and SIGHUP end a run
+    in order (main thread only).  Every failure is a `MigrateError`.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Migrator:
         lock_attempts: int = 10,
         say: Callable[[str], None] = _silent,
         listener: Listener | None = None,
-        interrupts: Interrupts | None = None,
+        signals: bool = False,
     ) -> None:
         self.migrations = os.fspath(migrations)
         self._target = Target(url)
@@ -58,7 +59,8 @@ class Migrator:
         self._lock_attempts = lock_attempts
         self._say = say
         self._listener = listener
-        self._interrupts = interrupts
+        self._signals = signals
+        self._interrupts: Interrupts | None = None
         self._files: list[MigrationFile] | None = None
 
     @property
@@ -94,7 +96,12 @@ class Migrator:
                 return MigrateResult(self.database, (), tuple(file.name for file in pending), tuple(notes))
             if history.read_only:
                 raise _read_only(pending)
-            return self._run(connection, history, last, allow_out_of_order)
+            if not self._signals:
+                return self._run(connection, history, last, allow_out_of_order)
+            from .interrupts import Interrupts
+
+            with Interrupts() as self._interrupts:
+                return self._run(connection, history, last, allow_out_of_order)
         finally:
             connection.close()
 
@@ -130,7 +137,7 @@ class Migrator:
             history = _history.look(connection)
             if history.read_only:
                 raise _read_only([])
-            lock = RunnerLock(self._target, self._interrupts)
+            lock = RunnerLock(self._target)
             try:
                 lock.acquire(history.schema, self._lock_wait, self._say)
                 history = _history.look(connection)
@@ -157,13 +164,13 @@ class Migrator:
         return 300.0 if self._wait is None else self._wait
 
     def _connect(self) -> Connection:
-        return wait_for(self._target, self._wait or 0.0, self._say, self._interrupts)
+        return wait_for(self._target, self._wait or 0.0, self._say)
 
     def _run(
         self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
     ) -> MigrateResult:
         """Run what is pending with the lock held; all is read again, another runner may have been here."""
-        from .apply import Listener
+        from .listener import Listener
         from .results import Done, MigrateResult
         from .runner import Run, Settings, check
 

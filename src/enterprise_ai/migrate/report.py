@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .apply import Listener
 from .errors import FileError, MigrationFailed
+from .listener import Listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

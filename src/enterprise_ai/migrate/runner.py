@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 
 from . import history as _history
@@ -10,7 +9,7 @@ from .aftermath import was_committed
 from .apply import CommitUnknown, FileRun
 from .checks import Checked
 from .errors import ConnectionLost, FileError, MigrateError, MigrationFailed
-from .lock import RunnerLock
+from .lock import RunnerLock, jitter
 from .script import WHOLE, Script
 from .session import Session
 
@@ -18,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-    from .apply import Listener
     from .connection import Connection
     from .files import MigrationFile
     from .history import History
     from .interrupts import Interrupts
+    from .listener import Listener
     from .target import Target
 
 #: How much of the pending files is kept in memory between checking and running them.
@@ -161,7 +160,7 @@ class Run:
             self.lock.acquire(schema, self.settings.wait, self.say)
 
     def _back_off(self, file: MigrationFile, failure: MigrationFailed, attempt: int) -> None:
-        pause = min(0.25 * 2**attempt, 15.0) * random.uniform(0.5, 1.0)
+        pause = min(0.25 * 2**attempt, 15.0) * jitter()
         self.say(
             f"{file.name}: {failure.message}; "
             f"attempt {attempt + 1} of {self.settings.lock_attempts} in {pause:.1f} s"
