@@ -2,7 +2,7 @@
 """Print the command that runs PgBouncer, from this machine or unpacked from its distribution's package.
 
     pgbouncer.py        -> /usr/sbin/pgbouncer
-                        -> env LD_LIBRARY_PATH=/var/cache/pgbouncer/1/usr/lib/… /var/cache/pgbouncer/1/usr/sbin/pgbouncer
+                        -> env LD_LIBRARY_PATH=/var/cache/pgbouncer/1/… /var/cache/pgbouncer/1/usr/sbin/pgbouncer
 
 For tests and CI only.  The package is unpacked instead of installed: that needs no root, and starts no service.
 """
@@ -41,7 +41,9 @@ def missing_packages() -> list[str]:
 def unpack(root: Path) -> None:
     """Download the packages and unpack them into `root`, which appears complete or not at all."""
     with tempfile.TemporaryDirectory(dir=root.parent) as work:
-        subprocess.run(["apt-get", "download", "-qq", *missing_packages()], cwd=work, check=True)
+        # The sandbox account of apt could not write here.
+        download = ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root"]
+        subprocess.run([*download, *missing_packages()], cwd=work, check=True)
         tree = Path(work) / "tree"
         for package in Path(work).glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", package, tree], check=True)

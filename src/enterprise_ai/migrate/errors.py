@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .contention import Blocker
     from .locate import Place
 
 DONE, FAILED, USAGE, PENDING, NO_CONNECTION, NO_LOCK, DISAGREES, DRIFT = range(8)
@@ -54,6 +55,7 @@ class MigrationFailed(FileError):
         super().__init__(message, place=place, state=state, advice=advice)
         self.server = server
         self.statement: tuple[int, str] | None = None  # number and first line, when that is all we know
+        self.blockers: tuple[Blocker, ...] = ()  # for whom it waited, when it was for a lock
 
 
 class ConnectionFailed(MigrateError):

@@ -9,16 +9,22 @@ import time
 
 from . import sql
 from .connection import Connection
-from .errors import ConnectionLost, LockNotObtained, MigrateError, ServerError
+from .errors import ConnectionFailed, ConnectionLost, LockNotObtained, MigrateError, ServerError
 from .history import TABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Union
 
+    from .files import MigrationFile
+    from .history import History
     from .interrupts import Interrupts
+    from .pooler import TransactionLock
     from .results import Running
     from .target import Target
+
+    #: What keeps other runners out, with or without a pooler in between.
+    Lock = Union["RunnerLock", TransactionLock]
 
 #: `application_name` of the lock's connection; `status` reads the running file out of it.
 NAME = "enterprise-ai migrate"
@@ -44,6 +50,10 @@ class RunnerLock:
         self._interrupts = interrupts
         self._asked = False
         self.schema = ""
+        (session,) = self._connection.query("select pg_catalog.pg_backend_pid()::text")[0]
+        if int(session or 0) != self._connection.pid:
+            self._connection.close()
+            raise _behind_pooler(target)
         settings = f"set search_path = pg_catalog; set application_name = '{NAME}'"
         if self._connection.version >= 140000:
             settings += "; set idle_session_timeout = 0"
@@ -98,6 +108,26 @@ class RunnerLock:
         """Let the next one in."""
         self._connection.close()
 
+    def begin(self, connection: Connection) -> None:
+        """Nothing to do before a change of the history: the session holds the lock."""
+
+    end = begin
+
+    def claim(self) -> str:
+        """SQL that is 'true': a transaction of a file needs no lock of its own."""
+        return "'true'"
+
+    def check(self, connection: Connection, before: History, file: MigrationFile) -> None:
+        """Nothing can have moved on while the session holds the lock."""
+
+    def pause(self, connection: Connection) -> None:
+        """Nobody is waited for while the session holds the lock."""
+
+    def lend(self) -> Connection | None:
+        """Lend the connection, which is idle, for a short query; raise `MigrateError` when it is lost."""
+        self.confirm()
+        return self._connection
+
     def _ask(self, text: str) -> None:
         self.confirm()
         try:
@@ -117,6 +147,17 @@ class RunnerLock:
             self._interrupts.check("Nothing was run.")
 
 
+def _behind_pooler(target: Target) -> MigrateError:
+    from .pooler import DIRECT
+
+    return ConnectionFailed(
+        f"{target.describe()} is a connection pooler, through which this command is not safe: "
+        "the lock that lets one runner in at a time would not hold",
+        state="Nothing was run.",
+        advice=DIRECT,
+    )
+
+
 def lost(error: Exception) -> MigrateError:
     """Say that the lock's connection broke."""
     return MigrateError(
@@ -132,7 +173,7 @@ def running(connection: Connection, schema: str) -> Running | None:
 
     key = key_of(schema) & 0xFFFFFFFFFFFFFFFF
     rows = connection.query(
-        "set search_path = pg_catalog; "
+        "set local search_path = pg_catalog; "
         "select a.pid::text, a.usename::text, a.application_name, a.client_addr::text, "
         "floor(extract(epoch from clock_timestamp() - coalesce(a.state_change, a.backend_start)))::text "
         "from pg_locks as l join pg_stat_activity as a on a.pid = l.pid "

@@ -36,8 +36,10 @@ class Session:
     """A connection for files, replaced by a new one when the old one could still show where it has been."""
 
     def __init__(self, target: Target, interrupts: Interrupts | None) -> None:
-        self._target = target
+        self.target = target
         self._interrupts = interrupts
+        #: Behind a pooler the server's session outlives ours, and is left as it was found.
+        self.pooled = False
         self._connection: Connection | None = None
         self._role_settings: str | None = None
         self._marked = False
@@ -50,7 +52,7 @@ class Session:
     def connection(self) -> Connection:
         """The connection, opened when there is none."""
         if self._connection is None:
-            self._connection = Connection(self._target, interrupts=self._interrupts)
+            self._connection = Connection(self.target, interrupts=self._interrupts)
             self._role_settings = None
             self._marked = False
         return self._connection
@@ -71,7 +73,7 @@ class Session:
         """Commit, and make the session fresh in the same message; raise what the COMMIT itself raises."""
         connection = self.connection
         try:
-            connection.query("commit" if self._marked else "commit; " + _RESET)
+            connection.query("commit" if self._marked and not self.pooled else "commit; " + _RESET)
         except ServerError as error:
             if error.completed == 0:
                 raise
@@ -84,7 +86,7 @@ class Session:
         if self._connection is not None and not self._connection.is_lost:
             try:
                 if self._connection.transaction_status != libpq.IDLE:
-                    self._connection.query("rollback")
+                    self._connection.query("rollback; " + _RESET if self.pooled else "rollback")
             except (ConnectionLost, ServerError):
                 pass  # the server rolls back by itself when the session ends
         self.close()

@@ -17,10 +17,16 @@ _HIDDEN = "***"
 
 
 class Target:
-    """A connection string, or None for what libpq finds by itself (PG* variables, a service file)."""
+    """A connection string, or None for what libpq finds by itself (PG* variables, a service file).
 
-    def __init__(self, url: str | None) -> None:
+    `database` means another database of the same server; `schema` one schema as a place of its own, whose
+    files and history never look into another one's.
+    """
+
+    def __init__(self, url: str | None, *, database: str | None = None, schema: str | None = None) -> None:
         self.url = url
+        self.database = database
+        self.schema = schema
         self.options = _parse(url) if url else {}
         self._secrets = [
             value
@@ -38,8 +44,13 @@ class Target:
         if "PGCONNECT_TIMEOUT" not in os.environ:
             pairs.append(("connect_timeout", "10"))
         pairs += [("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3")]
-        if self.url:
-            pairs.append(("dbname", self.url))
+        # Only the first "dbname" is read as a connection string; a later one is a name, whatever it looks like.
+        if self.url or self.database:
+            pairs.append(("dbname", self.url or ""))
+        if self.database:
+            pairs.append(("dbname", self.database))
+        if self.schema:
+            pairs.append(("options", self._options(self.schema)))
         # Files are UTF-8, and error positions count characters of what was sent.
         return [*pairs, ("client_encoding", "UTF8")]
 
@@ -48,9 +59,10 @@ class Target:
         get = self._value
         host = get("host", "PGHOST") or get("hostaddr", "PGHOSTADDR") or "local socket"
         port = get("port", "PGPORT")
-        name = get("dbname", "PGDATABASE") or get("user", "PGUSER") or "default database"
+        name = self.database or get("dbname", "PGDATABASE") or get("user", "PGUSER") or "default database"
         user = get("user", "PGUSER")
-        return "{}{}/{}{}".format(host, ":" + port if port else "", name, " as " + user if user else "")
+        text = "{}{}/{}{}".format(host, ":" + port if port else "", name, " as " + user if user else "")
+        return text + f", schema {self.schema}" if self.schema else text
 
     def redact(self, text: str) -> str:
         """Take every secret out of a text that somebody else wrote."""
@@ -69,6 +81,12 @@ class Target:
             )
         text = self.redact(text.strip())
         return ConnectionFailed(f"cannot connect to {self.describe()}: {text}", advice=_advice(text))
+
+    def _options(self, schema: str) -> str:
+        """Make the server options that put a schema first; a reset of the session comes back to them."""
+        path = '"{}",public'.format(schema.replace('"', '""'))
+        escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+        return "{} -c search_path={}".format(self._value("options", "PGOPTIONS") or "", escaped).strip()
 
     def _value(self, keyword: str, variable: str) -> str | None:
         return self.options.get(keyword) or (
