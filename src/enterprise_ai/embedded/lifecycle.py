@@ -56,9 +56,8 @@ def halt(layout: Layout, account: Account) -> bool:
     for signum, wait in STOP_WAITS:
         process.send(layout, account.uid, signum)
         if _within(wait, lambda: process.postmaster(layout, account.uid) is None):
-            _within(
-                1, lambda: not locks.is_held(layout.alive_lock)
-            )  # the pid file goes a moment before the process
+            # The pid file goes a moment before the process does.
+            _within(1, lambda: not locks.is_held(layout.alive_lock))
             return True
     raise EmbeddedError(f"The embedded server does not stop.{logfile.tail(layout)}")
 

@@ -71,8 +71,8 @@ def answers(folder: Path) -> bool:
         client.settimeout(1)
         try:
             client.connect(str(folder / SOCKET))
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            return False
+        except (FileNotFoundError, NotADirectoryError, PermissionError, ConnectionRefusedError):
+            return False  # nobody, or a folder closed to us, which is then not ours
         except OSError:  # its queue is full, or it is slow: it is there
             return True
     return True
