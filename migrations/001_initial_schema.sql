@@ -1725,6 +1725,29 @@ comment on function identity._limit(text) is
     'The value of a whole-number setting as it holds for the tenant of the context. Raises ZP002 when there is none.';
 
 revoke all on function identity._limit(text) from public;
+
+
+create or replace function identity.sign_in_limits()
+    returns table (password_min_length integer, password_max_length integer, totp_tolerance_steps integer)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- the settings' tables are not granted to those who sign people in
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    password_min_length := identity._limit('security.password_min_length');
+    password_max_length := identity._limit('security.password_max_length');
+    totp_tolerance_steps := identity._limit('security.totp_tolerance_steps');
+    return next;
+end
+$$;
+
+comment on function identity.sign_in_limits() is
+    'What the tenant of the context asks of passwords and codes, for those who hash the one and verify the other.';
+
+revoke all on function identity.sign_in_limits() from public;
+grant execute on function identity.sign_in_limits() to enterprise_ai_app, enterprise_ai_gateway;
 -- <<<
 
 -- >>> sql/identity/revoke_sessions.sql
@@ -6118,7 +6141,6 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop table authz.role_templates;
 --   drop table authz.permissions;
 --   drop table authz.resource_types;
---   drop function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz);
 --   drop function authz.check(text, uuid, uuid, jsonb);
 --   drop function authz._check_criteria();
 --   drop function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz);
@@ -6139,6 +6161,7 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop function authz._take_turn();
 --   drop function authz.evaluate(text, uuid, uuid, jsonb);
 --   drop function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz);
+--   drop function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz);
 --   drop function authz._env(jsonb, jsonb);
 --   drop function authz._asked_about(jsonb, uuid);
 --   drop function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz);
@@ -6192,6 +6215,7 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop function identity.revoke_sessions_of(uuid, text, uuid);
 --   drop function identity.revoke_session(uuid, text);
 --   drop function identity._revoke_sessions(uuid[], text);
+--   drop function identity.sign_in_limits();
 --   drop function identity._limit(text);
 --   drop function platform.open_api_key_context(text, text, inet, text);
 --   drop function platform.open_session_context(text, text, inet, text);

@@ -1,0 +1,85 @@
+create or replace function authz._derive_holders(tenant_id uuid, holder_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    with recursive who (id, is_active) as (
+        select u.id, u.status = 'active' and u.deleted_at is null
+        from identity.users as u
+        where u.tenant_id = _derive_holders.tenant_id and u.id = any (_derive_holders.holder_ids)
+        union all
+        select g.id, true
+        from identity.groups as g
+        where g.tenant_id = _derive_holders.tenant_id and g.id = any (_derive_holders.holder_ids)
+        union all
+        select t.id, t.status = 'active'
+        from identity.tenants as t
+        where t.id = _derive_holders.tenant_id and t.id = any (_derive_holders.holder_ids)
+    ),
+    within (user_id, group_id) as (
+        select m.user_id, m.group_id
+        from identity.group_members as m
+        where m.tenant_id = _derive_holders.tenant_id and m.user_id = any (_derive_holders.holder_ids)
+        union
+        select w.user_id, g.parent_id
+        from within as w
+        join identity.groups as g
+            on g.tenant_id = _derive_holders.tenant_id and g.id = w.group_id and g.parent_id is not null
+    ),
+    assigned (holder_id, role_id, is_plain) as (
+        select a.user_id, a.role_id, a.resource_id is null and not a.is_conditional
+        from authz.user_roles as a
+        where a.tenant_id = _derive_holders.tenant_id and a.user_id = any (_derive_holders.holder_ids)
+        union all
+        select a.group_id, a.role_id, a.resource_id is null and not a.is_conditional
+        from authz.group_roles as a
+        where a.tenant_id = _derive_holders.tenant_id and a.group_id = any (_derive_holders.holder_ids)
+        union all
+        select r.tenant_id, r.id, true
+        from authz.roles as r
+        where r.tenant_id = _derive_holders.tenant_id and r.for_everyone
+        union all
+        select d.delegate_id, null, false
+        from authz.delegations as d
+        where d.tenant_id = _derive_holders.tenant_id and d.delegate_id = any (_derive_holders.holder_ids)
+        union all
+        select b.user_id, b.role_id, false
+        from authz.break_glass_events as b
+        where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
+          and coalesce(b.ended_at, b.expires_at) > now()
+    ),
+    direct (holder_id, permission_id) as (
+        select g.user_id, g.permission_id
+        from authz.user_permissions as g
+        where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
+        union
+        select g.group_id, g.permission_id
+        from authz.group_permissions as g
+        where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
+    )
+    insert into authz.holders (tenant_id, holder_id, is_active, groups, roles, direct, has_special)
+    select _derive_holders.tenant_id, who.id, who.is_active,
+           array(select w.group_id from within as w where w.user_id = who.id order by 1),
+           array(select distinct a.role_id from assigned as a where a.holder_id = who.id and a.is_plain order by 1),
+           array(select d.permission_id from direct as d where d.holder_id = who.id order by 1),
+           exists (select from assigned as a where a.holder_id = who.id and not a.is_plain)
+    from who
+    -- Not while the tenant is being deleted with all its rows.
+    where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
+    on conflict on constraint holders_pkey do update
+        set is_active = excluded.is_active,
+            groups = excluded.groups,
+            roles = excluded.roles,
+            direct = excluded.direct,
+            has_special = excluded.has_special;
+end
+$$;
+
+comment on function authz._derive_holders(uuid, uuid[]) is
+    'Derive anew what these users and groups hold; the tenant''s own id stands for what everyone in it holds.';
+
+revoke all on function authz._derive_holders(uuid, uuid[]) from public;
