@@ -94,6 +94,13 @@ def test_the_line_inside_a_do_block_by_its_internal_position(project):
     assert caret(error) == "n"
 
 
+def test_the_column_inside_a_do_block_of_perform_and_of_expressions(project):
+    error = fail(project, "do $$\nbegin\n  perform nope();\nend $$;\n")
+    assert error.startswith("003_x.sql:3:11\n")
+    error = fail(project, "do $$\nbegin\n  if 1 > 2\n     or nope > 1 then\n    null;\n  end if;\nend $$;\n")
+    assert error.startswith("003_x.sql:4:9\n")
+
+
 def test_the_line_inside_a_do_block_by_its_context(project):
     error = fail(project, "select 1;\ndo $x$ begin\n  perform 1;\n  perform 1 / 0;\nend $x$;\n")
     assert error.startswith("003_x.sql:4:")

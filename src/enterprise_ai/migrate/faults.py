@@ -34,7 +34,7 @@ def explain(script: Script, batch: Batch, error: ServerError, number: int, encod
         error.fields.get("message", str(error)),
         place=script.place(batch.offset + statement.start if offset is None else offset),
         server=error,
-        advice=advice_for(error.fields),
+        advice=advice_for(error.fields) or "Correct the file and run again.",
     )
     failure.statement = (number + index, _first_line(batch.text, statement)) if offset is None else None
     return failure
@@ -93,9 +93,12 @@ def _inside(text: str, context: str, name: str, error: ServerError) -> int | Non
     at = _line_start(text, body, line) if line is not None else body
     query = error.fields.get("internal_query")
     if query and (not frames or frames[0][0] == name):
-        found = _find(query, text, at) or _find(query, text, body)
-        if found is not None:
-            return found.start() + int(error.fields.get("internal_position", "1")) - 1
+        position = int(error.fields.get("internal_position", "1")) - 1
+        # PL/pgSQL writes SELECT for PERFORM, and before 14 in front of every expression.
+        for cut in (0, len("SELECT ")) if query.startswith("SELECT ") else (0,):
+            found = _find(query[cut:], text, at) or _find(query[cut:], text, body)
+            if found is not None:
+                return found.start() + max(0, position - cut)
     if line is None:
         return None
     return at + len(text[at:]) - len(text[at:].lstrip(" \t"))
