@@ -82,7 +82,7 @@ def test_each_statement_is_cut_once(statement):
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_the_server_agrees_that_it_is_one_statement(url, statement):
     """The server parses each and finds one command in it: PREPARE-like messages refuse two."""
-    from enterprise_ai.migrate.connection import Connection, ServerError
+    from enterprise_ai.migrate.connection import Connection, ServerError, Watcher
     from enterprise_ai.migrate.target import Target
 
     connection = Connection(Target(url))
@@ -91,20 +91,12 @@ def test_the_server_agrees_that_it_is_one_statement(url, statement):
         before = len(cut(statement))
         assert before == 1
         try:
-            completed = connection.run(statement.encode(), _Silent())
+            completed = connection.run(statement.encode(), Watcher())
         except ServerError as error:
             raise AssertionError(f"{statement}: {error}") from error
         assert completed == 1
     finally:
         connection.close()
-
-
-class _Silent:
-    def done(self, completed):
-        pass
-
-    def notice(self, index, notice):
-        pass
 
 
 def test_statements_joined_at_random_are_cut_alike_whole_and_in_pieces():

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional
 
+    from .contention import Patience
     from .interrupts import Interrupts
     from .target import Target
 
@@ -26,6 +27,9 @@ _GRACE = 5.0
 
 class Watcher:
     """What a caller of `Connection.run` is told while the server works; override what is of use."""
+
+    #: Called while nothing comes, at the times that it names itself.
+    patience: Patience | None = None
 
     def done(self, completed: int) -> None:
         """Hear that so many statements of the message are done."""
@@ -44,6 +48,10 @@ class Connection:
         self._notices: list[list[Any]] = []
         self._watching = False
         self._completed = 0
+        #: SQL that goes before each of the engine's own queries, in the same message.
+        self.preface = ""
+        #: The schema that is meant to be a place of its own, if one is.
+        self.schema = target.schema
         self._handle = _connect(self._library, target)
         # The callback object must outlive the connection, or the library would call into freed memory.
         self._receiver = libpq.NoticeReceiver(self._receive)
@@ -74,11 +82,23 @@ class Connection:
 
     def send(self, sql: str) -> None:
         """Start the engine's own SQL without waiting for it; `gather` brings the rows."""
-        self._send(sql.encode("utf-8"))
+        self._send((self.preface + sql).encode("utf-8"))
 
     def gather(self) -> list[Row]:
         """Wait for what `send` started and return the rows of its last result."""
         return self._collect(None, None)
+
+    def answers_within(self, seconds: float) -> bool:
+        """Tell whether the answer to what `send` started is there in time."""
+        deadline = time.monotonic() + seconds
+        while self._library.PQisBusy(self._handle):
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self._poll(None, remaining)
+            if not self._library.PQconsumeInput(self._handle):
+                return True
+        return True
 
     def run(self, text: bytes, watcher: Watcher, copy_data: Iterable[bytes] | None = None) -> int:
         """Run a piece of a file; return how many statements were done; raise `ServerError` at a bad one."""
@@ -154,23 +174,30 @@ class Connection:
     def _await_result(self, watcher: Watcher | None) -> None:
         """Wait until a result can be taken without blocking; a signal cancels the statement."""
         deadline = None
+        patience = watcher.patience if watcher is not None else None
+        if patience is not None:
+            patience.restart()
         while self._library.PQisBusy(self._handle):
             if watcher is not None:
                 self._tell(watcher, self._completed)
             if deadline is None and self._interrupts is not None and self._interrupts.requested:
                 deadline = time.monotonic() + _GRACE
                 self.cancel()
-            self._poll(deadline)
+            if deadline is None and patience is not None:
+                self._poll(None, patience.remaining())
+                patience.look()
+            else:
+                self._poll(deadline)
             if not self._library.PQconsumeInput(self._handle):
                 return
 
-    def _poll(self, deadline: float | None) -> None:
+    def _poll(self, deadline: float | None, pause: float | None = None) -> None:
         poll = select.poll()
         poll.register(self._library.PQsocket(self._handle), select.POLLIN)
         if self._interrupts is not None and deadline is None:
             poll.register(self._interrupts.fileno(), select.POLLIN)
         if deadline is None:
-            poll.poll()
+            poll.poll(None if pause is None else pause * 1000 + 1)
         elif not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             self.close()
             raise ConnectionLost(f"the server did not end the statement within {_GRACE:.0f} s of being asked")

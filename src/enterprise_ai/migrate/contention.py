@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from .connection import Connection
-from .errors import ConnectionFailed, ConnectionLost, MigrateError, ServerError
+from .errors import ConnectionLost, MigrateError
 from .records import NamedTuple
 
 TYPE_CHECKING = False
@@ -29,6 +29,8 @@ Blocker = NamedTuple(
     ],
 )
 
+#: How long an answer may take: a pooler may have no server session left to give it.
+_ANSWER = 0.5
 #: How long a statement may take, in seconds, before somebody looks whether it waits; then twice as long, …
 FIRST_LOOK, LAST_LOOK = 0.02, 1.0
 
@@ -46,9 +48,12 @@ order by a.xact_start nulls last
 
 
 def blockers(connection: Connection, pid: int) -> tuple[Blocker, ...]:
-    """Return the sessions for which this one waits now, the oldest transaction first."""
+    """Return the sessions for which this one waits now, the oldest transaction first; raise `ConnectionLost`."""
+    connection.send(_QUERY.format(pid=pid))
+    if not connection.answers_within(_ANSWER):
+        raise ConnectionLost("no answer in time")
     found = []
-    for blocker, user, application, state, seconds, query in connection.query(_QUERY.format(pid=pid)):
+    for blocker, user, application, state, seconds, query in connection.gather():
         one = Blocker(
             int(blocker or 0), user, application or None, state, int(seconds) if seconds else None, query
         )
@@ -77,8 +82,9 @@ class Lookout:
             return
         try:
             found = blockers(self._connection(), self.pid)
-        except (ConnectionFailed, ConnectionLost, ServerError, MigrateError):
+        except MigrateError:
             self.pid = 0
+            self.close()
             return
         if found:
             self.seen = found

@@ -84,7 +84,7 @@ class Interrupted(MigrateError):
         self.exit_code = 128 + signal
 
 
-class ServerError(Exception):
+class ServerError(MigrateError):
     """An error report of the server: its fields, and how many statements of the message were done before."""
 
     def __init__(self, fields: dict[str, str], completed: int) -> None:
@@ -98,5 +98,11 @@ class ServerError(Exception):
         return self.fields.get("sqlstate", "")
 
 
-class ConnectionLost(Exception):
+class ConnectionLost(MigrateError):
     """The connection broke while it was in use; what the server did last is not known here."""
+
+    exit_code = NO_CONNECTION
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, state="The server rolls back what was not committed.", advice="Run again.")
+        self.message = f"the connection was lost: {message}"
