@@ -2140,6 +2140,7 @@ create or replace function identity._set_password(user_id uuid, password_hash te
     parallel unsafe
     set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 begin
     insert into identity.user_passwords (tenant_id, user_id, password_hash, must_change, changed_at)
     values (platform.current_tenant_id(), _set_password.user_id, _set_password.password_hash,

@@ -1,0 +1,30 @@
+"""The typed face of the identity domain: who is asking, and how they prove it.
+
+`passwords`, `signin` and `totp` need the extra `identity` (argon2-cffi and pyotp) and are imported by name; what is
+here needs nothing but psycopg.
+"""
+
+from __future__ import annotations
+
+from enterprise_ai.identity.access import ApiKey, ApiKeys, NewApiKey, Session, Sessions
+from enterprise_ai.identity.contexts import Context, Request, current, open_api_key, open_for, open_session
+from enterprise_ai.identity.people import Groups, Invitation, User, Users, redeem
+
+__all__ = [
+    "ApiKey",
+    "ApiKeys",
+    "Context",
+    "Groups",
+    "Invitation",
+    "NewApiKey",
+    "Request",
+    "Session",
+    "Sessions",
+    "User",
+    "Users",
+    "current",
+    "open_api_key",
+    "open_for",
+    "open_session",
+    "redeem",
+]

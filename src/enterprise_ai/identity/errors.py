@@ -1,0 +1,151 @@
+"""What can go wrong about who somebody is, one class for each thing that a caller can act on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from enterprise_ai.errors import Error
+
+
+class TenantNotActive(Error):
+    """The tenant is suspended, archived, being deleted, or not there."""
+
+    sqlstate = "ZI001"
+
+
+class UserNotActive(Error):
+    """The user is invited, suspended, deactivated, erased, or not there."""
+
+    sqlstate = "ZI002"
+
+
+class TenantExists(Error):
+    """Another tenant has the slug."""
+
+    sqlstate = "ZI003"
+
+
+class SessionOver(Error):
+    """The session token belongs to no live session."""
+
+    sqlstate = "ZI004"
+
+
+class ApiKeyNotValid(Error):
+    """The API key never was, has expired, or has been revoked."""
+
+    sqlstate = "ZI005"
+
+
+class UserNotFound(Error):
+    """The tenant of the context has no such user."""
+
+    sqlstate = "ZI006"
+
+
+class StatusCannotFollow(Error):
+    """The user's status does not lead to the one asked for."""
+
+    sqlstate = "ZI007"
+
+
+class OneTimeTokenNotValid(Error):
+    """The token was used, has expired, or is for something else."""
+
+    sqlstate = "ZI008"
+
+
+class LoginAttemptNotFound(Error):
+    """No attempt to sign in was begun under this id."""
+
+    sqlstate = "ZI009"
+
+
+class ApiKeyNotAllowed(Error):
+    """The key would be somebody else's, or made with another key."""
+
+    sqlstate = "ZI010"
+
+
+class ApiKeyTooLong(Error):
+    """The key would be good for longer than the settings allow."""
+
+    sqlstate = "ZI011"
+
+
+class CannotMoveInThisTransaction(Error):
+    """Managers and parents of groups are set in read committed transactions."""
+
+    sqlstate = "ZI012"
+
+
+class WouldBeCircle(Error):
+    """A manager or a group would lie above itself."""
+
+    sqlstate = "ZI013"
+
+
+class UnknownProfileField(Error):
+    """A profile has no such field."""
+
+    sqlstate = "ZI014"
+
+
+class GroupNotFound(Error):
+    """The tenant of the context has no such group."""
+
+    sqlstate = "ZI015"
+
+
+class UnderLegalHold(Error):
+    """A legal hold in force keeps the data; nothing was removed."""
+
+    sqlstate = "ZS001"
+
+
+class EmailTaken(Error):
+    """Somebody in the tenant has the address."""
+
+    constraint = "users_email_key"
+
+
+class GroupExists(Error):
+    """The tenant has a group of the name."""
+
+    constraint = "groups_display_name_key"
+
+
+class ApiKeyNameTaken(Error):
+    """The user has a key of the name."""
+
+    constraint = "api_keys_name_key"
+
+
+class InvalidCredentials(Error):
+    """The address and the password do not belong together; which of them is wrong is nobody's business."""
+
+
+class AccountLocked(InvalidCredentials):
+    """Too many failures; the lock ends by itself. Tell the person what InvalidCredentials would."""
+
+    until: datetime | None = None
+
+
+class SecondFactorRefused(Error):
+    """The code is wrong, was used before, or the account is locked."""
+
+
+class RefreshTokenNotValid(Error):
+    """The refresh token never was, or its session is over: sign in again."""
+
+
+class RefreshTokenReused(RefreshTokenNotValid):
+    """The token had been used before: somebody else has it, so the session and its family are revoked."""
+
+
+class PasswordRefused(Error):
+    """The password is too short or too long."""
+
+
+class TransactionOpen(Error):
+    """Signing in commits what it decides, so it needs a connection that is in no transaction."""
