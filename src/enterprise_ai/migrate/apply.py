@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import codecs
 import time
 
 from . import ledger as _ledger
 from .connection import Watcher
+from .contention import Patience
 from .errors import ConnectionLost, FileError, MigrationFailed, ServerError
 from .faults import explain
-from .files import CHUNK, MigrationFile, canonical
+from .files import MigrationFile
+from .pooler import Occupied
 from .session import ROLE_SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
+    from typing import Callable
 
     from .checks import Checked
+    from .contention import Lookout
     from .history import History
     from .interrupts import Interrupts
     from .listener import Listener
-    from .lock import RunnerLock
+    from .lock import Lock
     from .script import Batch
     from .session import Session
 
@@ -36,15 +38,19 @@ class CommitUnknown(Exception):
 class FileRun:
     """One attempt at one file."""
 
+    #: Whether the record goes away with the transaction, instead of coming with it.
+    removes = False
+
     def __init__(
         self,
         checked: Checked,
         session: Session,
         history: History,
-        lock: RunnerLock,
+        lock: Lock,
         timeouts: tuple[int | None, int | None],
         listener: Listener,
         interrupts: Interrupts | None = None,
+        lookout: Lookout | None = None,
     ) -> None:
         self.checked = checked
         self.file = checked.script.file
@@ -54,7 +60,10 @@ class FileRun:
         self.timeouts = timeouts
         self.listener = listener
         self.interrupts = interrupts
+        self.lookout = lookout
         self.done = 0  # statements
+        self.say: Callable[[str], None] = _silent
+        self.wait = 0.0  # seconds, for what another runner left running
         self._transaction = ""
         self._before = ""  # fingerprint of the history when the transaction began
 
@@ -99,7 +108,10 @@ class FileRun:
             text += f"; set local lock_timeout = {lock_timeout}"
         if statement_timeout is not None:
             text += f"; set local statement_timeout = {statement_timeout}"
-        mark = f"select pg_catalog.txid_current()::text, {_ledger.fingerprint(self.history)}, {ROLE_SETTINGS}"
+        mark = (
+            f"select pg_catalog.txid_current()::text, {_ledger.fingerprint(self.history)}, {ROLE_SETTINGS}, "
+            f"{self.lock.claim()}, pg_catalog.pg_backend_pid()::text"
+        )
         connection = self.session.connection
         if head is None:
             row = connection.query(text + "; " + mark)[0]
@@ -109,6 +121,11 @@ class FileRun:
             row = connection.query(mark)[0]
         self._transaction, self._before = row[0] or "", row[1] or ""
         self.session.saw_role_settings(row[2])
+        if row[3] != "true":
+            raise Occupied(self.file.name)
+        self.lock.check(connection, self.history, self.file)
+        if self.lookout is not None:
+            self.lookout.pid = int(row[4] or 0)
 
     def _run(self, batch: Batch) -> None:
         if self.interrupts is not None:
@@ -120,7 +137,7 @@ class FileRun:
         except ServerError as error:
             encoding = connection.parameter("server_encoding")
             failure = explain(self.checked.script, batch, error, self.done + 1, encoding)
-            failure.state = _state(self.file.name)
+            failure.state = self.state()
             raise failure from error
         encoding = connection.parameter("client_encoding")
         if encoding != "UTF8":
@@ -135,7 +152,7 @@ class FileRun:
     def _record(self, milliseconds: int) -> None:
         """Write the record in the file's transaction, provided that it is still the one we began."""
         query = self.session.connection.query
-        *earlier, last = self._texts()
+        *earlier, last = _ledger.texts(self.history, self.checked.script, self._transaction)
         insert = _ledger.insert(self.history, self.file, milliseconds, self._transaction, self._before)
         record = f"{last}; {insert} returning {ROLE_SETTINGS}"
         try:
@@ -152,17 +169,6 @@ class FileRun:
             raise self._not_ours()
         self.session.saw_role_settings(rows[0][0])
 
-    def _texts(self) -> Iterator[str]:
-        """Make the SQL that keeps the file's text, in parts of bounded size."""
-        decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        part, content = 0, ""
-        for piece in canonical(self.checked.script.chunks()):
-            content += decoder.decode(piece)
-            if len(content) >= CHUNK:
-                yield _ledger.insert_text(self.history, self.file.checksum, part, content, self._transaction)
-                part, content = part + 1, ""
-        yield _ledger.insert_text(self.history, self.file.checksum, part, content, self._transaction)
-
     def _commit(self) -> None:
         try:
             self.session.commit()
@@ -178,7 +184,7 @@ class FileRun:
         if error.sqlstate[:2] in ("42", "3F"):
             return self._broken(f"dropped or changed {self.history.table}, the history of migrations")
         return MigrationFailed(
-            f"{self.file.name} could not be recorded: {error}", server=error, state=_state(self.file.name)
+            f"{self.file.name} could not be recorded: {error}", server=error, state=self.state()
         )
 
     def _deferred(self, error: ServerError) -> MigrationFailed:
@@ -187,7 +193,7 @@ class FileRun:
                 self.file.name, error.fields.get("message")
             ),
             server=error,
-            state=_state(self.file.name),
+            state=self.state(),
         )
 
     def _not_ours(self) -> FileError:
@@ -197,8 +203,12 @@ class FileRun:
             return self._broken("ended the transaction in which it ran")
         return self._broken(f"changed {self.history.table}, the history of migrations")
 
+    def state(self) -> str:
+        """Say what a failed attempt leaves in the database."""
+        return f"Nothing of {self.file.name} stays in the database; the files before it are done."
+
     def _broken(self, what: str) -> FileError:
-        return FileError(f"{self.file.name} {what}", state=_state(self.file.name))
+        return FileError(f"{self.file.name} {what}", state=self.state())
 
 
 # What the file has left set must not decide how its record is written.  Deferred constraints fire first, with
@@ -216,6 +226,7 @@ class _Watch(Watcher):
         self._run = run
         self._batch = batch
         self._before = run.done
+        self.patience = Patience(run.lookout.look) if run.lookout is not None else None
 
     def done(self, completed: int) -> None:
         self._run.listener.progress(
@@ -239,5 +250,5 @@ def _transaction_settings(batch: Batch) -> tuple[Batch | None, Batch | None]:
     return batch.split(count) if count else (None, batch)
 
 
-def _state(name: str) -> str:
-    return f"Nothing of {name} stays in the database."
+def _silent(_: str) -> None:
+    pass

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Value = Union[str, float, int, bool, None]
 
 #: The commands that this package answers; a larger command line hands them over untouched.
-COMMANDS = ("migrate", "status", "rollback")
+COMMANDS = ("migrate", "status", "verify", "plan", "rollback", "baseline", "accept", "resolve", "new")
 
 
 def _seconds(text: str) -> float:
@@ -19,6 +19,12 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 1e6:
         raise ValueError(text)
     return value
+
+
+def _answer(text: str) -> str:
+    if text not in ("applied", "pending"):
+        raise ValueError(text)
+    return text
 
 
 def _count(text: str) -> int:
@@ -50,13 +56,47 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
         "--statement-timeout": ("SECONDS", _seconds, "how long a statement may run (0: for ever)"),
     },
     "status": {"--check": ("", str, "exit 3 when something is pending")},
-    "rollback": {"--reason": ("TEXT", str, "why, kept with the removed records")},
+    "verify": {"--accept": ("", str, "take the catalogue as it is now for right")},
+    "plan": {
+        "--target": ("FILE", str, "the last file to plan"),
+        "--on-database": ("", str, "run in a transaction on the database itself, and roll it back"),
+    },
+    "rollback": {
+        "--execute": (
+            "",
+            str,
+            "run the files' rollback blocks, newest first, and remove records with their schema",
+        ),
+        "--reason": ("TEXT", str, "why, kept with the removed records"),
+    },
+    "baseline": {},
+    "accept": {"--reason": ("TEXT", str, "why, kept with the former record")},
+    "resolve": {
+        "--as": ("applied|pending", _answer, "whether the statement at which it stopped took effect")
+    },
+    "new": {},
 }
-_POSITIONALS = {"migrate": (), "status": (), "rollback": ("FILE",)}
+_POSITIONALS = {
+    "migrate": (),
+    "status": (),
+    "verify": (),
+    "plan": (),
+    "rollback": ("FILE",),
+    "baseline": ("FILE",),
+    "accept": ("FILE",),
+    "resolve": ("FILE",),
+    "new": ("DESCRIPTION",),
+}
 _ABOUT = {
     "migrate": "run the pending files, each in one transaction with its record",
     "status": "show which files are applied and which are pending; writes nothing",
-    "rollback": "remove the records of FILE and of everything after it; runs no SQL",
+    "verify": "compare the live catalogue with what the migrations left",
+    "plan": "try the pending files in a scratch copy: locks, rewrites, what they block",
+    "rollback": "remove the records of FILE and of everything after it; runs no SQL unless told to",
+    "baseline": "adopt a database that is built already: record the files up to FILE, run nothing",
+    "accept": "take FILE, edited or renamed after it ran, as it is now",
+    "resolve": "settle a half-done no-transaction FILE: did the statement at which it stopped take effect?",
+    "new": "write the next numbered file, with a place for its rollback block",
 }
 
 
@@ -141,10 +181,18 @@ def _command(found: Arguments, words: list[str]) -> None:
     wanted = _POSITIONALS[found.command]
     if len(words) - 1 < len(wanted) and not found.help:
         raise UsageError("{} needs {}".format(found.command, " ".join(wanted)), advice=_HELP)
+    if wanted == ("DESCRIPTION",):
+        words = [words[0], " ".join(words[1:])]
     if len(words) - 1 > len(wanted):
         raise UsageError(f"{found.command} does not take {words[len(wanted) + 1]}", advice=_HELP)
     if len(words) > 1:
-        found.file = words[1]
+        found.file = _file_name(words[1]) if wanted == ("FILE",) else words[1]
+
+
+def _file_name(word: str) -> str:
+    """Take a file as a person names it: with its directory, or without its ending."""
+    name = word.rpartition("/")[2]
+    return name if name.endswith(".sql") else name + ".sql"
 
 
 def _option(found: Arguments, name: str, value: str | None) -> None:

@@ -9,6 +9,8 @@ from .errors import FileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .apply import FileRun
+    from .directives import Directives
     from .lexer import Statement
     from .script import Batch, Script
 
@@ -21,15 +23,10 @@ _OWN_TRANSACTION = (
 class Checked:
     """A script that may run, its directives, and how many statements it holds."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, own: Directives | None = None) -> None:
         self.script = script
-        self.directives = directives.read(script)
+        self.directives = own or directives.read(script)
         self.statements = 0
-        if not self.directives.transaction:
-            raise FileError(
-                f"{script.file.name}: files outside a transaction (no-transaction) cannot be run yet",
-                state="Nothing was run.",
-            )
         for batch in script.batches():
             for statement in batch.statements:
                 self.statements += 1
@@ -38,11 +35,23 @@ class Checked:
             for _ in batch.data or ():
                 pass
 
+    def run_class(self) -> type[FileRun]:
+        """Return how it is run: in one transaction, or statement by statement."""
+        if self.directives.transaction:
+            from .apply import FileRun
+
+            return FileRun
+        from .steps import StepRun
+
+        return StepRun
+
     def _check(self, batch: Batch, statement: Statement) -> None:
         text = batch.text[statement.start : statement.end]
-        problem = controls_transaction(statement.words) or _needs_no_transaction(statement.words)
-        advice = _OWN_TRANSACTION
-        if problem is not None and not controls_transaction(statement.words):
+        problem, advice = controls_transaction(statement.words), _OWN_TRANSACTION
+        if problem is not None and not self.directives.transaction:
+            advice = "Each statement of this file is committed by itself: remove it."
+        if problem is None and self.directives.transaction:
+            problem = needs_no_transaction(statement.words)
             advice = "Move it to a file of its own that begins with:  -- migrate: no-transaction"
         if problem is None and _sets_encoding(statement.words, text):
             problem, advice = (
@@ -76,7 +85,7 @@ def controls_transaction(words: tuple[str, ...]) -> str | None:
     return None
 
 
-def _needs_no_transaction(words: tuple[str, ...]) -> str | None:
+def needs_no_transaction(words: tuple[str, ...]) -> str | None:
     """Name the command that the server refuses in a transaction."""
     first, second = words[0], words[1:2]
     command = None

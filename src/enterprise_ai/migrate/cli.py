@@ -69,6 +69,8 @@ class _Command:
         """Run it against the database that is meant, and return the exit code."""
         url = self.arguments.text("--database-url") or os.environ.get("DATABASE_URL")
         command: Callable[[str | None], int] = getattr(self, "_" + self.arguments.command)
+        if self.arguments.command == "new":
+            return command(None)
         if url or any(os.environ.get(name) for name in _NAMES_A_SERVER):
             return command(url)
         with _embedded(self.printer.say) as embedded:
@@ -150,6 +152,13 @@ class _Command:
             )
         for name in result.pending:
             line("  {:<{}}  {}".format(name, width, wrong[name].kind if name in wrong else "pending"))
+        for file in result.half_done:
+            what = f"the rollback of {file.name}" if file.is_rollback else file.name
+            count = "1 statement is" if file.done == 1 else f"{file.done} statements are"
+            text = f"half done: {what}, {count} done"
+            if file.number is not None:
+                text += f"; statement {file.number} " + ("failed: " if file.error else "was started")
+            line(text + (file.error or ""))
         for problem in result.problems:
             line("problem: " + problem.message)
         if result.running is not None:
@@ -158,8 +167,42 @@ class _Command:
             line("another runner is at work: " + describe(result.running))
         line(f"{len(result.applied)} applied, {len(result.pending)} pending.")
 
+    def _verify(self, url: str | None) -> int:
+        from .verify import command
+
+        return self._report(
+            *command(
+                self._migrator(url), self.printer, accepts=self.arguments.is_set("--accept"), json=self.json
+            )
+        )
+
+    def _plan(self, url: str | None) -> int:
+        from .plan import command
+
+        return self._report(
+            *command(
+                self._migrator(url),
+                self.printer,
+                self.arguments.text("--target"),
+                on_database=self.arguments.is_set("--on-database"),
+                json=self.json,
+            )
+        )
+
+    def _report(self, code: int, document: dict[str, Any]) -> int:
+        """Print the document of a command that has printed its lines already."""
+        if self.json:
+            _print_json(
+                {"command": self.arguments.command, "exit_code": code, **document, "error": None}
+            )
+        return code
+
     def _rollback(self, url: str | None) -> int:
-        result = self._migrator(url).rollback(self.arguments.file, reason=self.arguments.text("--reason"))
+        result = self._migrator(url).rollback(
+            self.arguments.file,
+            execute=self.arguments.is_set("--execute"),
+            reason=self.arguments.text("--reason"),
+        )
         if self.json:
             _print_json(
                 {
@@ -167,17 +210,47 @@ class _Command:
                     "exit_code": DONE,
                     "database": result.database,
                     "removed": list(result.removed),
+                    "executed": result.executed,
                     "error": None,
                 }
             )
+            return DONE
+        if result.executed:
+            for name in result.removed:
+                self.printer.line(f"{name}  rolled back, record removed")
+            self.printer.line("The schema is as it was before these files; migrate would run them again.")
             return DONE
         for name in result.removed:
             self.printer.line(f"{name}  record removed")
         self.printer.line(
             "Only records were removed: no SQL ran; everything these files made is still in the database.\n"
             "status now shows them as pending, and migrate would run them again; undo their schema first\n"
-            "(each file ends with its rollback instructions)."
+            "(each file ends with its rollback instructions; rollback FILE --execute runs them)."
         )
+        return DONE
+
+    def _settle(self, url: str | None) -> int:
+        from . import commands
+
+        command = self.arguments.command
+        document, lines = getattr(commands, command)(self._migrator(url), self.arguments)
+        if self.json:
+            _print_json({"command": command, "exit_code": DONE, **document, "error": None})
+        else:
+            for text in lines:
+                self.printer.line(text)
+        return DONE
+
+    _baseline = _accept = _resolve = _settle
+
+    def _new(self, _: str | None) -> int:
+        from .new import new
+
+        path = new(self.folder, self.arguments.file, self.printer.say)
+        if self.json:
+            _print_json({"command": "new", "exit_code": DONE, "file": path, "error": None})
+        else:
+            self.printer.line(path)
         return DONE
 
 
@@ -233,6 +306,7 @@ def _status_document(result: StatusResult, code: int) -> dict[str, Any]:
         "problems": [problem._asdict() for problem in result.problems],
         "ahead": list(result.ahead),
         "running": result.running._asdict() if result.running is not None else None,
+        "half_done": [one._asdict() for one in result.half_done],
         "error": None,
     }
 
@@ -252,6 +326,7 @@ def _failure(error: MigrateError, argv: list[str], printer: Printer) -> dict[str
             "state": error.state,
             "advice": error.advice,
             "place": place._asdict() if place is not None else None,
+            "blockers": [one._asdict() for one in error.blockers] if isinstance(error, MigrationFailed) else [],
             "server": server.fields if server is not None else None,
         },
     }

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 _LINES = 60
 
 _ADVICE = {
-    "edited": "Restore the file as it was, and put the change into a new file.",
-    "swapped": "Give both files their own content back.",
+    "edited": "Restore the file as it was and put the change into a new file, or take it as it is:  accept {name}",
+    "swapped": "Give both files their own content back, or take them as they are:  accept {name}",
     "missing": "Bring the file back, or take its record out with:  rollback {name}",
-    "renamed": "Give the file its name back: {name}",
+    "renamed": "Give the file its name back ({name}), or take the new one:  accept {other}",
     "out of order": "Give the file the next free number, or allow it with --allow-out-of-order.",
 }
 
@@ -62,7 +62,7 @@ def explain(
         parts.append(text)
     advice = []
     for problem in problems:
-        line = _ADVICE[problem.kind].format(name=problem.name)
+        line = _ADVICE[problem.kind].format(name=problem.name, other=problem.other)
         if line not in advice:
             advice.append(line)
     return HistoryDisagrees(

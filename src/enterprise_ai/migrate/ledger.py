@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import codecs
+
 from . import sql
 from .errors import ServerError
+from .files import CHUNK, canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from typing import Iterable, Iterator
 
     from .connection import Connection
     from .files import MigrationFile
     from .history import Applied, History
+    from .script import Script
 
 
 def fingerprint(history: History) -> str:
@@ -46,6 +50,18 @@ def insert_text(history: History, checksum: str, part: int, content: str, transa
     )
 
 
+def texts(history: History, script: Script, transaction: str) -> Iterator[str]:
+    """Make the SQL that keeps a file's text, in parts of bounded size."""
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    part, content, checksum = 0, "", script.file.checksum
+    for piece in canonical(script.chunks()):
+        content += decoder.decode(piece)
+        if len(content) >= CHUNK:
+            yield insert_text(history, checksum, part, content, transaction)
+            part, content = part + 1, ""
+    yield insert_text(history, checksum, part, content, transaction)
+
+
 def stored_text(connection: Connection, history: History, checksum: str) -> str | None:
     """Return the text that ran under this checksum, when it was kept and may be read."""
     try:
@@ -60,12 +76,31 @@ def stored_text(connection: Connection, history: History, checksum: str) -> str 
 
 def remove(connection: Connection, history: History, rows: Iterable[Applied], reason: str | None) -> None:
     """Take records out of the history and keep them, with who, when and why."""
-    keys = ", ".join(str(row.id) for row in rows)
-    kept = "migration_name, executed_at, checksum, execution_time_ms, executed_by"
+    keys = [row.id for row in rows]
     connection.query(
-        "begin; set local search_path = pg_catalog; "
+        f"set local search_path = pg_catalog; {keep(history, keys, reason)}; "
+        f"delete from {history.table} where id in ({_list(keys)})"
+    )
+
+
+def remove_in(history: History, row: Applied, reason: str, transaction: str, before: str) -> str:
+    """SQL that takes a record out, but only in the transaction begun for it and with the history intact."""
+    ours = (
+        f"pg_catalog.txid_current()::text = {sql.quote(transaction)} "
+        f"and {fingerprint(history)} = {sql.quote(before)}"
+    )
+    return f"{keep(history, [row.id], reason)}; delete from {history.table} where id = {row.id} and {ours}"
+
+
+def keep(history: History, keys: list[int], reason: str | None) -> str:
+    """SQL that keeps records as they are, before they are removed or changed; the path must be pg_catalog."""
+    kept = "migration_name, executed_at, checksum, execution_time_ms, executed_by"
+    return (
         f"insert into {history.removed} (reason, {kept}) "
         f"select {sql.quote(reason) if reason else 'null'}, {kept} "
-        f"from {history.table} where id in ({keys}) order by id; "
-        f"delete from {history.table} where id in ({keys}); commit"
+        f"from {history.table} where id in ({_list(keys)}) order by id"
     )
+
+
+def _list(keys: list[int]) -> str:
+    return ", ".join(str(key) for key in keys)

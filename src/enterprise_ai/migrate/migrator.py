@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from .history import Applied, History
     from .interrupts import Interrupts
     from .listener import Listener
-    from .results import MigrateResult, RollbackResult, StatusResult
+    from .lock import Lock
+    from .results import (
+        AcceptResult,
+        BaselineResult,
+        MigrateResult,
+        ResolveResult,
+        RollbackResult,
+        StatusResult,
+    )
+    from .runner import Run
 
 
 def _silent(_: str) -> None:
@@ -107,12 +116,13 @@ class Migrator:
 
     def status(self) -> StatusResult:
         """Compare history and files; writes nothing and waits for nobody."""
+        from . import journal as _journal
         from .lock import running
         from .results import StatusResult
 
         connection = self._connect()
         try:
-            connection.query("set lock_timeout = 2000; set statement_timeout = 30000")
+            connection.preface = "set local lock_timeout = 2000; set local statement_timeout = 30000; "
             history = _history.look(connection)
             comparison = Comparison(self.files, history.applied)
             return StatusResult(
@@ -122,14 +132,23 @@ class Migrator:
                 tuple(comparison.problems),
                 tuple(comparison.ahead),
                 running(connection, history.schema),
+                _journal.half_done(_journal.read(connection, history)),
             )
         finally:
             connection.close()
 
-    def rollback(self, name: str, *, reason: str | None = None) -> RollbackResult:
-        """Take the records of a file and of everything after it out of the history; runs no SQL of them."""
+    def rollback(self, name: str, *, execute: bool = False, reason: str | None = None) -> RollbackResult:
+        """Take the records of a file and of everything applied after it out of the history.
+
+        With `execute`, run the files' own `-- rollback:` blocks, newest first, one transaction each, and take
+        a record away only together with its schema; without it no SQL of theirs runs.
+        """
+        if execute:
+            return self._roll_back_schema(name, reason)
+        from . import journal as _journal
         from . import ledger as _ledger
         from .lock import RunnerLock
+        from .pooler import TransactionLock
         from .results import RollbackResult
 
         connection = self._connect()
@@ -137,17 +156,48 @@ class Migrator:
             history = _history.look(connection)
             if history.read_only:
                 raise _read_only([])
-            lock = RunnerLock(self._target)
+            lock: Lock = (
+                TransactionLock(self._interrupts)
+                if history.backend != connection.pid
+                else RunnerLock(self._target)
+            )
             try:
                 lock.acquire(history.schema, self._lock_wait, self._say)
+                lock.begin(connection)
                 history = _history.look(connection)
-                rows = self._rows_from(name, history.applied)
-                _ledger.remove(connection, history, rows, reason)
+                steps = [step for step in _journal.read(connection, history) if step.name == name]
+                if steps and not steps[0].is_rollback:
+                    _journal.abandon(connection, history, steps, reason)
+                    names = [name]
+                else:
+                    rows = self._rows_from(name, history.applied)
+                    _ledger.remove(connection, history, rows, reason)
+                    names = [row.name for row in reversed(rows)]
+                    _journal.forget_all(connection, history, names)
+                lock.end(connection)
             finally:
                 lock.release()
-            return RollbackResult(self.database, tuple(row.name for row in reversed(rows)))
+            return RollbackResult(self.database, tuple(names), False)
         finally:
             connection.close()
+
+    def baseline(self, name: str) -> BaselineResult:
+        """Adopt a database that was built otherwise: record every file up to this one, run nothing."""
+        from .settle import baseline
+
+        return baseline(self, name)
+
+    def accept(self, name: str, *, reason: str | None = None) -> AcceptResult:
+        """Take an edited or renamed file as the one that ran; the former record is kept with who and why."""
+        from .settle import accept
+
+        return accept(self, name, reason)
+
+    def resolve(self, name: str, *, applied: bool) -> ResolveResult:
+        """Say whether the statement at which a no-transaction file stopped took effect."""
+        from .settle import resolve
+
+        return resolve(self, name, applied=applied)
 
     def differences(self, name: str) -> str:
         """Return how an edited file differs from the text that ran, as a unified diff; empty if not known."""
@@ -166,13 +216,26 @@ class Migrator:
     def _connect(self) -> Connection:
         return wait_for(self._target, self._wait or 0.0, self._say)
 
-    def _run(
-        self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
-    ) -> MigrateResult:
-        """Run what is pending with the lock held; all is read again, another runner may have been here."""
+    def _roll_back_schema(self, name: str, reason: str | None) -> RollbackResult:
+        from .interrupts import Interrupts
+        from .results import RollbackResult
+        from .undo import execute
+
+        connection = self._connect()
+        try:
+            history = _history.look(connection)
+            if history.read_only:
+                raise _read_only([])
+            if not self._signals:
+                return RollbackResult(self.database, execute(self, connection, name, reason), True)
+            with Interrupts() as self._interrupts:
+                return RollbackResult(self.database, execute(self, connection, name, reason), True)
+        finally:
+            connection.close()
+
+    def _new_run(self, pooled: bool) -> Run:
         from .listener import Listener
-        from .results import Done, MigrateResult
-        from .runner import Run, Settings, check
+        from .runner import Run, Settings
 
         settings = Settings(
             wait=self._lock_wait,
@@ -181,19 +244,38 @@ class Migrator:
             lock_attempts=self._lock_attempts,
         )
         listener = self._listener or Listener()
-        run = Run(self._target, settings, listener, self._say, self._interrupts)
+        return Run(self._target, settings, listener, self._say, self._interrupts, pooled)
+
+    def _run(
+        self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
+    ) -> MigrateResult:
+        """Run what is pending with the lock held; all is read again, another runner may have been here."""
+        from . import journal as _journal
+        from .pooler import refuse_untransacted
+        from .results import Done, MigrateResult
+        from .runner import check
+
+        pooled = history.backend != connection.pid
+        run = self._new_run(pooled)
+        listener = run.listener
         try:
             history = run.lock_history(history, connection)
             pending, notes = self._pending(connection, history, last, allow_out_of_order)
+            _journal.refuse_strays(connection, history, [file.name for file in self.files])
             checked = check(pending, connection)
+            if pooled:
+                refuse_untransacted(checked)
             history = run.prepare(history, connection) if pending else history
             done: list[Done] = []
             for one in checked:
                 listener.started(one.script.file.name, one.statements)
-                result = Done(one.script.file.name, run.apply(one, history), one.statements)
+                milliseconds = run.apply(one, history)
+                if milliseconds is None:
+                    continue
+                result = Done(one.script.file.name, milliseconds, one.statements)
                 done.append(result)
                 listener.finished(result)
-            left = [file.name for file in Comparison(self.files, history.applied).pending[len(done) :]]
+            left = [file.name for file in Comparison(self.files, history.applied).pending[len(checked) :]]
             return MigrateResult(self.database, tuple(done), tuple(left), tuple(notes))
         finally:
             run.close()

@@ -6,10 +6,12 @@ import time
 
 from . import history as _history
 from .aftermath import was_committed
-from .apply import CommitUnknown, FileRun
+from .apply import CommitUnknown
 from .checks import Checked
+from .contention import Lookout, describe, report
 from .errors import ConnectionLost, FileError, MigrateError, MigrationFailed
 from .lock import RunnerLock, jitter
+from .pooler import Occupied, Overtaken, TransactionLock
 from .script import WHOLE, Script
 from .session import Session
 
@@ -17,11 +19,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
+    from .apply import FileRun
     from .connection import Connection
     from .files import MigrationFile
     from .history import History
     from .interrupts import Interrupts
     from .listener import Listener
+    from .lock import Lock
     from .target import Target
 
 #: How much of the pending files is kept in memory between checking and running them.
@@ -57,6 +61,7 @@ class Run:
         listener: Listener,
         say: Callable[[str], None],
         interrupts: Interrupts | None,
+        pooled: bool = False,
     ) -> None:
         self.target = target
         self.settings = settings
@@ -64,7 +69,9 @@ class Run:
         self.say = say
         self.interrupts = interrupts
         self.session = Session(target, interrupts)
-        self.lock = RunnerLock(target, interrupts)
+        self.pooled = pooled
+        self.session.pooled = pooled
+        self.lock: Lock = TransactionLock(interrupts) if pooled else RunnerLock(target, interrupts)
 
     def lock_history(self, history: History, connection: Connection) -> History:
         """Take the lock of the history's place, and read it again now that nobody else can write."""
@@ -77,60 +84,83 @@ class Run:
 
     def prepare(self, history: History, connection: Connection) -> History:
         """Make the history table when there is none."""
-        if not history.exists:
+        if history.exists:
+            return history
+        self.lock.begin(connection)
+        if not _history.look(connection).exists:
             if history.makes_schema:
                 self.say(
                     f"{history.user} may not create tables in the schemas of its search_path; "
                     f'the history goes to the schema "{history.schema}"'
                 )
             history.create(connection)
-            history = _history.look(connection)
-        return history
+        self.lock.end(connection)
+        return _history.look(connection)
 
-    def apply(self, checked: Checked, history: History) -> int:
-        """Bring one file into the database; return the milliseconds it took."""
+    def apply(self, checked: Checked, history: History) -> int | None:
+        """Bring one file into the database; return the milliseconds it took, None when another runner did it."""
         file = checked.script.file
         attempt = 1
         while True:
             self._stop_here()
+            lookout = Lookout(self.lock, self.target)
             try:
-                return self._attempt(checked, history)
+                return self._attempt(checked, history, lookout)
+            except Overtaken:
+                self.say(f"{file.name} was run by another runner meanwhile")
+                return None
+            except Occupied:
+                self.lock.pause(self.session.connection)
             except MigrationFailed as failure:
                 self._explain_interrupt(failure)
                 busy = failure.server is not None and failure.server.sqlstate in _BUSY
-                if not busy or attempt >= self.settings.lock_attempts:
+                if not busy:
+                    raise
+                failure.blockers = lookout.seen
+                if attempt >= self.settings.lock_attempts:
+                    failure.advice = "\n".join(
+                        [f"Tried {attempt} times.", *report(lookout.seen), failure.advice]
+                    )
                     raise
                 self._back_off(file, failure, attempt)
                 attempt += 1
+            finally:
+                lookout.close()
 
     def close(self) -> None:
         """Give back the lock and the connections."""
         self.session.close()
         self.lock.release()
 
-    def _attempt(self, checked: Checked, history: History) -> int:
+    def _attempt(self, checked: Checked, history: History, lookout: Lookout) -> int:
         file = checked.script.file
         timeouts = (
             _first(checked.directives.lock_timeout, self.settings.lock_timeout),
             _first(checked.directives.statement_timeout, self.settings.statement_timeout),
         )
-        run = FileRun(checked, self.session, history, self.lock, timeouts, self.listener, self.interrupts)
+        run = checked.run_class()(
+            checked, self.session, history, self.lock, timeouts, self.listener, self.interrupts, lookout
+        )
+        run.say, run.wait = self.say, self.settings.wait
         started = time.monotonic()
         try:
             return run.run()
         except CommitUnknown as unknown:
-            return self._after_commit(file, unknown, started)
+            return self._after_commit(run, unknown, started)
         except ConnectionLost as error:
             self._explain_interrupt(None)
             raise FileError(
                 f"the connection was lost while {file.name} ran: {self.target.redact(str(error))}",
-                state=f"The server rolls it back: nothing of {file.name} stays.",
+                state=f"The server rolls back what was running. {run.state()}",
                 advice="Run again.",
             ) from error
 
-    def _after_commit(self, file: MigrationFile, unknown: CommitUnknown, started: float) -> int:
+    def _after_commit(self, run: FileRun, unknown: CommitUnknown, started: float) -> int:
         """Report the truth about a COMMIT whose answer never came."""
+        file = run.file
         outcome = was_committed(self.target, unknown.transaction, file, self.say, self.interrupts)
+        if run.removes and outcome is not None:
+            outcome = not outcome
         if outcome:
             self.say(f"{file.name} is committed; only the server's answer was lost")
             milliseconds = int((time.monotonic() - started) * 1000)
@@ -144,7 +174,7 @@ class Run:
             )
         raise FileError(
             f"the connection was lost during COMMIT of {file.name}, and the server rolled it back",
-            state=f"Nothing of {file.name} stays in the database.",
+            state=run.state(),
             advice="Run again.",
         )
 
@@ -161,8 +191,9 @@ class Run:
 
     def _back_off(self, file: MigrationFile, failure: MigrationFailed, attempt: int) -> None:
         pause = min(0.25 * 2**attempt, 15.0) * jitter()
+        blocked = "".join(f"; blocked by {describe(one)}" for one in failure.blockers[:1])
         self.say(
-            f"{file.name}: {failure.message}; "
+            f"{file.name}: {failure.message}{blocked}; "
             f"attempt {attempt + 1} of {self.settings.lock_attempts} in {pause:.1f} s"
         )
         if self.interrupts is not None:

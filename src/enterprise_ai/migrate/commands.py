@@ -1,0 +1,66 @@
+"""What the commands that settle a history say when they are done: for a program and for a person."""
+
+from __future__ import annotations
+
+from .errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple
+
+    from .arguments import Arguments
+    from .migrator import Migrator
+
+    Said = Tuple[Dict[str, Any], List[str]]
+
+
+def baseline(migrator: Migrator, arguments: Arguments) -> Said:
+    """Record the files up to one, and say what must be true of the database."""
+    result = migrator.baseline(arguments.file)
+    lines = [f"{name}  recorded, not run" for name in result.recorded]
+    if result.recorded:
+        count = "1 file" if len(result.recorded) == 1 else f"{len(result.recorded)} files"
+        lines.append(
+            f"{count} recorded in {result.database}; no SQL ran.\n"
+            "The engine takes it from here that the database has all they make. migrate runs what comes after."
+        )
+    else:
+        lines.append(f"Nothing to record: {arguments.file} and what comes before it are in the history.")
+    return {"database": result.database, "recorded": list(result.recorded)}, lines
+
+
+def accept(migrator: Migrator, arguments: Arguments) -> Said:
+    """Accept an edited file, and show the edit."""
+    result = migrator.accept(arguments.file, reason=arguments.text("--reason"))
+    lines = ["    " + line for line in result.difference.split("\n") if line]
+    if result.was != result.name:
+        lines.append(f"{result.name}  accepted as the new name of {result.was}")
+    else:
+        lines.append(f"{result.name}  accepted as it is now")
+    lines.append("Only its record changed: no SQL ran. The former record is kept, with who and why.")
+    return result._asdict(), lines
+
+
+def resolve(migrator: Migrator, arguments: Arguments) -> Said:
+    """Settle a half-done file, and say how it goes on."""
+    answer = arguments.text("--as")
+    if answer is None:
+        raise UsageError(
+            "resolve needs --as applied or --as pending",
+            advice="applied: the statement at which the file stopped took effect; pending: it did not.",
+        )
+    result = migrator.resolve(arguments.file, applied=answer == "applied")
+    again = f"rollback {result.name} --execute" if result.is_rollback else "migrate"
+    if result.recorded:
+        lines = [f"{result.name}  statement {result.number} was its last one: the file is applied"]
+    elif answer == "applied":
+        lines = [
+            f"{result.name}  statement {result.number} counts as done",
+            f"{again} goes on behind it.",
+        ]
+    else:
+        lines = [
+            f"{result.name}  statement {result.number} counts as not done",
+            f"{again} goes on with it.",
+        ]
+    return result._asdict(), lines

@@ -1,0 +1,167 @@
+# ruff: noqa: S608  every value and name below is quoted by sql.quote and sql.name
+"""How a history is settled by hand: adopt a database, accept an edit, answer for a half-done file."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from . import history as _history
+from . import journal as _journal
+from . import ledger as _ledger
+from . import sql
+from .checks import Checked
+from .compare import Comparison
+from .diff import difference, explain
+from .errors import LockNotObtained, MigrateError, UsageError
+from .journal import Journal
+from .lock import RunnerLock
+from .results import AcceptResult, BaselineResult, ResolveResult
+from .script import Script
+from .steps import half_done, still_running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from .compare import Problem
+    from .connection import Connection
+    from .files import MigrationFile
+    from .history import History
+    from .migrator import Migrator
+
+
+def baseline(migrator: Migrator, name: str) -> BaselineResult:
+    """Record every file up to this one without running it: the database has it all already."""
+    last = migrator._file(name)
+    with _locked(migrator) as (connection, history):
+        for step in _journal.read(connection, history):
+            raise half_done(step)
+        comparison = Comparison(migrator.files, history.applied)
+        problems = [one for one in comparison.problems if one.kind != "out of order"]
+        if problems:
+            raise explain(connection, history, comparison, problems)
+        files = [file for file in comparison.pending if file.number <= last.number]
+        scripts = [_readable(file) for file in files]
+        if not history.exists:
+            history.create(connection)
+            history = _history.look(connection)
+        transaction = _begin(connection)
+        for script in scripts:
+            for text in _ledger.texts(history, script, transaction):
+                connection.query(text)
+            connection.query(
+                f"insert into {history.table} (migration_name, checksum, execution_time_ms) "
+                f"values ({sql.quote(script.file.name)}, {sql.quote(script.file.checksum)}, 0)"
+            )
+        connection.query("commit")
+        return BaselineResult(migrator.database, tuple(file.name for file in files))
+
+
+def accept(migrator: Migrator, name: str, reason: str | None) -> AcceptResult:
+    """Take an edited or renamed file as the one that ran; the record as it was is kept, with who and why."""
+    file = migrator._file(name)
+    with _locked(migrator) as (connection, history):
+        comparison = Comparison(migrator.files, history.applied)
+        kinds = ("edited", "swapped", "renamed")
+        found = [one for one in comparison.problems if one.kind in kinds and _concerns(one, file.name)]
+        if not found:
+            raise UsageError(
+                f"{file.name} is just as it ran: there is nothing to accept"
+                if file.name in comparison.applied
+                else f"{file.name} has not run: there is nothing to accept",
+                state="Nothing was changed.",
+            )
+        row = comparison.applied[found[0].name]
+        shown = difference(connection, history, file) if found[0].kind != "renamed" else ""
+        transaction = _begin(connection)
+        for text in _ledger.texts(history, _readable(file), transaction):
+            connection.query(text)
+        connection.query(
+            _ledger.keep(history, [row.id], because(f"accept {file.name}", reason))
+            + f"; update {history.table} set checksum = {sql.quote(file.checksum)}, "
+            f"migration_name = {sql.quote(file.name)} where id = {row.id}; commit"
+        )
+        return AcceptResult(migrator.database, file.name, row.name, shown)
+
+
+def resolve(migrator: Migrator, name: str, *, applied: bool) -> ResolveResult:
+    """Answer whether the statement at which a no-transaction file stopped took effect."""
+    file = migrator._file(name)
+    with _locked(migrator) as (connection, history), Journal(migrator._target, history) as journal:
+        steps = journal.steps(file.name)
+        if not steps:
+            raise UsageError(
+                f"{file.name} is not half done: there is nothing to resolve", state="Nothing was changed."
+            )
+        step = next((one for one in steps if not one.is_done), None)
+        if step is None:
+            raise UsageError(
+                f"no statement of {file.name} is in doubt: {len(steps)} are done, the rest was not started",
+                state="Nothing was changed.",
+                advice="Run migrate: it goes on where it stopped.",
+            )
+        if step.error is None and still_running(connection, step):
+            raise LockNotObtained(
+                f"statement {step.number} of {file.name} still runs on the server (pid {step.pid})",
+                state="Nothing was changed.",
+                advice=f"Wait for its end, or end it:  SELECT pg_terminate_backend({step.pid});",
+            )
+        if applied:
+            journal.done(step)
+        else:
+            journal.drop(step)
+        first_pending = next(iter(Comparison(migrator.files, history.applied).pending), None)
+    recorded = False
+    was_last = applied and not step.is_rollback and Checked(Script(file)).statements <= step.number
+    if was_last and first_pending is file:  # all that is missing is the record
+        recorded = bool(migrator.migrate(target=file.name).done)
+    answer = "applied" if applied else "pending"
+    return ResolveResult(
+        migrator.database, file.name, step.is_rollback, step.number, step.statement, answer, recorded
+    )
+
+
+def because(what: str, reason: str | None) -> str:
+    """Say why a record was removed or changed."""
+    return f"{what}: {reason}" if reason else what
+
+
+@contextmanager
+def _locked(migrator: Migrator) -> Iterator[tuple[Connection, History]]:
+    """Hold the lock of the history, on a server that can be written to."""
+    connection = migrator._connect()
+    try:
+        lock = RunnerLock(migrator._target)
+        try:
+            lock.acquire(_history.look(connection).schema, migrator._lock_wait, migrator._say)
+            history = _history.look(connection)
+            if history.read_only:
+                raise MigrateError(
+                    "the server is read-only (a standby, or default_transaction_read_only is on)",
+                    state="Nothing was changed.",
+                    advice="Connect to the primary.",
+                )
+            yield connection, history
+        finally:
+            lock.release()
+    finally:
+        connection.close()
+
+
+def _begin(connection: Connection) -> str:
+    """Begin a transaction in which names are safe, and return what it is called."""
+    return (
+        connection.query("begin; set local search_path = pg_catalog; select txid_current()::text")[0][0] or ""
+    )
+
+
+def _readable(file: MigrationFile) -> Script:
+    """Read a file once from end to end; raise `FileError` when it is not text."""
+    script = Script(file)
+    for _ in script.pieces():
+        pass
+    return script
+
+
+def _concerns(problem: Problem, name: str) -> bool:
+    return name in (problem.other if problem.kind == "renamed" else problem.name, problem.name)

@@ -1,0 +1,330 @@
+# ruff: noqa: S608  only numbers and quoted literals are put into these queries
+"""How a file runs outside a transaction: statement by statement, each noted before it starts and when it is done."""
+
+from __future__ import annotations
+
+import time
+
+from . import journal as _journal
+from . import ledger as _ledger
+from . import outcome, sql
+from .advice import advice_for
+from .apply import FileRun
+from .errors import (
+    ConnectionLost,
+    FileError,
+    HistoryDisagrees,
+    Interrupted,
+    LockNotObtained,
+    MigrateError,
+    MigrationFailed,
+    ServerError,
+)
+from .faults import explain
+from .journal import Journal, Step
+from .script import Batch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from .connection import Connection
+
+# What the note of a statement must not depend on; all of it ends with the statement's transaction.
+_AS_OURSELVES = (
+    "set constraints all immediate; set local session authorization default; set local role none; "
+    "set local search_path = pg_catalog; "
+)
+#: The server says that a statement cannot run in a transaction, or wants to end it.
+_NEEDS_NO_TRANSACTION = ("25001", "2D000")
+
+
+class StepRun(FileRun):
+    """One attempt at a no-transaction file: what an earlier attempt did is not done again."""
+
+    is_rollback = False
+
+    def run(self) -> int:
+        """Run what is left, then record the file; return milliseconds; raise as `FileRun.run` does."""
+        started = time.monotonic()
+        self.lock.announce(self.file.name)
+        with Journal(self.session.target, self.history) as journal:
+            self._journal = journal
+            journal.create()
+            self._own_lock_timeout = False
+            self._invalid = outcome.invalid_indexes(journal.connection)
+            try:
+                self._all_steps()
+                self._check_unchanged()
+                self._report_invalid()
+                self.session.close()  # the record is not the business of what the file has set
+                self._begin(None)
+                self.lock.ask()
+                milliseconds = int((time.monotonic() - started) * 1000)
+                self._record(milliseconds)
+                self.session.connection.query(_journal.forget(self.history, self.file.name))
+                self.lock.confirm()
+                self._commit()
+            except BaseException:
+                self.session.rollback()
+                raise
+        return milliseconds
+
+    def _all_steps(self) -> None:
+        earlier = {step.number: step for step in self._journal.steps(self.file.name)}
+        for step in earlier.values():
+            if step.is_rollback != self.is_rollback:
+                raise half_done(step)
+        lock_timeout = self.checked.directives.lock_timeout or 0
+        settings = f"set lock_timeout = {lock_timeout}"
+        if self.timeouts[1] is not None:
+            settings += f"; set statement_timeout = {self.timeouts[1]}"
+        row = self.session.connection.query(
+            settings + "; select pid::text, backend_start::text from pg_catalog.pg_stat_activity "
+            "where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()"
+        )[0]
+        self._backend = (int(row[0] or 0), row[1] or "")
+        if self.lookout is not None:
+            self.lookout.pid = self._backend[0]
+        number = 0
+        for number, batch in enumerate(_singly(self.checked.script.batches()), 1):
+            self._step(number, batch, earlier.pop(number, None))
+        for step in earlier.values():
+            if step.is_done:
+                raise self._edited(step, None)
+
+    def _step(self, number: int, batch: Batch, earlier: Step | None) -> None:
+        """Run a statement, unless an earlier attempt did."""
+        text = batch.text.replace("\r\n", "\n").replace("\r", "\n")
+        if earlier is not None and (earlier.is_done or self._took_effect(earlier, batch)):
+            if earlier.statement != text:
+                raise self._edited(earlier, batch)
+            for _ in batch.data or ():
+                pass
+            if earlier.kind == outcome.SETTING:
+                self._run(batch)
+            else:
+                self.done += 1
+            return
+        kind = outcome.kind_of(batch.statements[0].words, batch.text)
+        self._start(number, batch, text, kind)
+
+    def _took_effect(self, step: Step, batch: Batch) -> bool:
+        """Decide about a statement that was started; complete it, or clear away what it left, where needed."""
+        step = self._await_backend(step)
+        if step.is_done:
+            return True
+        verdict = outcome.decide(self._journal.connection, step)
+        if verdict.done is None:
+            raise self._in_doubt(step, batch)
+        if verdict.mend is not None:
+            self.say(f"{self.file.name}: statement {step.number} was interrupted; running:  {verdict.mend}")
+            self.session.connection.query(verdict.mend)
+            self._invalid = outcome.invalid_indexes(self._journal.connection)
+        if verdict.done:
+            self._journal.done(step)
+            self.say(f"{self.file.name}: statement {step.number} turned out to be done; going on behind it")
+        return verdict.done
+
+    def _await_backend(self, step: Step) -> Step:
+        """Wait for the server session that ran a statement to end; return what the journal says then."""
+        deadline, told = time.monotonic() + self.wait, False
+        while step.error is None and still_running(self._journal.connection, step):
+            what = f"statement {step.number} of {self.file.name} still runs on the server (pid {step.pid})"
+            if time.monotonic() >= deadline:
+                raise LockNotObtained(
+                    f"{what}, begun by a runner that is gone",
+                    state="Nothing was run.",
+                    advice=f"Run again when it has ended, or end it:  SELECT pg_terminate_backend({step.pid});",
+                )
+            if not told and time.monotonic() > deadline - self.wait + 0.5:
+                told = True
+                self.say(f"{what}, begun by a runner that is gone; waiting for its end")
+            if self.interrupts is not None:
+                self.interrupts.sleep(0.2)
+                self.interrupts.check("Nothing was run.")
+            else:
+                time.sleep(0.2)
+        return next(one for one in self._journal.steps(step.name) if one.number == step.number)
+
+    def _start(self, number: int, batch: Batch, text: str, kind: str) -> None:
+        """Note a statement, run it, and note how it ended."""
+        if self.interrupts is not None:
+            self.interrupts.check(self.state())
+        session = self.session.connection
+        relation = outcome.relation_of(session, kind, batch.text)
+        before = outcome.object_of(self._journal.connection, kind, batch.text, relation)
+        pid, since = self._backend
+        step = Step(
+            self.file.name, self.is_rollback, number, text, kind, relation, before, pid, since, False, None
+        )
+        self.lock.ask()
+        self.lock.confirm()
+        self._journal.start(step)
+        try:
+            if kind == outcome.ATOMIC:
+                self._atomically(step, batch)
+            else:
+                self._run(batch)
+                self._check_index(step, batch)
+                self._journal.done(step)
+        except Interrupted:  # before it was sent
+            self._journal.drop(step)
+            raise
+        except MigrationFailed as failure:
+            self._failed(step, batch, failure)
+        except ConnectionLost as error:
+            raise FileError(
+                f"the connection was lost while statement {number} of {self.file.name} ran",
+                state=self.state(),
+                advice="Run again: the server is asked first what became of that statement.",
+            ) from error
+        if kind == outcome.SETTING and "lock_timeout" in batch.text.lower():
+            self._own_lock_timeout = True
+
+    def _atomically(self, step: Step, batch: Batch) -> None:
+        """Run a statement and note that it is done in one transaction, so that it never is in doubt."""
+        session = self.session.connection
+        text, lock_timeout = "begin", self.timeouts[0]
+        if lock_timeout is not None and not self._own_lock_timeout:
+            text += f"; set local lock_timeout = {lock_timeout}"
+        mark = _ledger.fingerprint(self.history)
+        before = session.query(f"{text}; select {mark}")[0][0] or ""
+        self._run(batch)
+        note = f"{_journal.done(self.history, step)} and {mark} = {sql.quote(before)} returning '1'"
+        try:
+            if not session.query(_AS_OURSELVES + note):
+                raise self._broken(f"changed {self.history.table}, the history of migrations")
+            session.query("commit")
+        except ServerError as error:
+            self.done -= 1
+            raise explain(
+                self.checked.script, batch, error, step.number, session.parameter("server_encoding")
+            ) from error
+
+    def _failed(self, step: Step, batch: Batch, failure: MigrationFailed) -> None:
+        """Note a failure and say what it leaves; a statement that turns out to need it runs without."""
+        server = failure.server
+        session = self.session.connection
+        if server is not None and not session.is_lost and session.transaction_status:
+            session.query("rollback")
+        refused = server is not None and server.sqlstate in _NEEDS_NO_TRANSACTION
+        if refused and step.kind == outcome.ATOMIC and batch.data is None:
+            self._start(step.number, batch, step.statement, outcome.UNKNOWN)
+            return
+        self._journal.failed(step, failure.message)
+        failure.state = self.state()
+        if server is not None:
+            failure.advice = _advice(step, server)
+        if step.kind != outcome.ATOMIC:
+            self._explain_leftovers(failure, step)
+        again = f"Run again when that is mended: it goes on at statement {step.number}."
+        failure.advice = "\n".join(part for part in (failure.advice, again) if part)
+        raise failure
+
+    def _explain_leftovers(self, failure: MigrationFailed, step: Step) -> None:
+        now = outcome.invalid_indexes(self._journal.connection)
+        left = [name for oid, name in now.items() if oid not in self._invalid]
+        for name in left:
+            failure.state += f"\nIt left the invalid index {name}, which costs writes and serves no read."
+        lines = [f"DROP INDEX CONCURRENTLY {name};" for name in left]
+        if left and step.kind == "create index":
+            lines.insert(0, "The next run drops the invalid index before it builds it again. To drop it now:")
+        elif left:
+            lines.insert(0, "To drop it:")
+        failure.advice = "\n".join(part for part in (failure.advice, *lines) if part)
+
+    def _check_index(self, step: Step, batch: Batch) -> None:
+        """Refuse to go on with an invalid index of that name that IF NOT EXISTS was content with."""
+        name = outcome.passed_over(self._journal.connection, step)
+        if name is not None:
+            self.done -= 1
+            raise MigrationFailed(
+                f"the index {name} was there already and is invalid; IF NOT EXISTS passed over it",
+                place=self.checked.script.place(batch.offset),
+                advice=f"Drop it, so that it can be built:\nDROP INDEX CONCURRENTLY {name};",
+            )
+
+    def _report_invalid(self) -> None:
+        """Name the invalid indexes that are there only since this run, although no statement failed."""
+        for oid, name in outcome.invalid_indexes(self._journal.connection).items():
+            if oid not in self._invalid:
+                self.say(
+                    f"{self.file.name} left the invalid index {name}; mend it with:  REINDEX INDEX CONCURRENTLY {name};"
+                    f"  or drop it:  DROP INDEX CONCURRENTLY {name};"
+                )
+
+    def _edited(self, step: Step, batch: Batch | None) -> HistoryDisagrees:
+        where, what = self.file.name, "was removed"
+        if batch is not None:
+            where, what = f"{where}:{batch.line}", "was edited"
+        return HistoryDisagrees(
+            f"{where}: the file is half done, and statement {step.number}, which ran already, {what}; "
+            f"it ran as:\n    {_first_line(step.statement)}",
+            state="Nothing was run.",
+            advice=f"Restore that statement. The ones from statement {self.done + 2} on may be changed.\n"
+            f"To forget what ran and begin {self.file.name} anew:  rollback {self.file.name}",
+        )
+
+    def _in_doubt(self, step: Step, batch: Batch) -> FileError:
+        return FileError(
+            f"whether statement {step.number} of {self.file.name} took effect is not known: it was started, "
+            f"but its end was not seen, and the catalogue cannot tell:\n    {_first_line(step.statement)}",
+            place=self.checked.script.place(batch.offset),
+            state=self.state(),
+            advice="Look into the database, then say so; migrate goes on from there:\n"
+            f"    resolve {self.file.name} --as applied    it took effect, go on behind it\n"
+            f"    resolve {self.file.name} --as pending    it did not, run it again",
+        )
+
+    def state(self) -> str:
+        what = f"the rollback of {self.file.name}" if self.is_rollback else self.file.name
+        if not self.done:
+            return f"No statement of {what} is known to be done."
+        which = "Statement 1" if self.done == 1 else f"Statements 1 to {self.done}"
+        verb = "is" if self.done == 1 else "are"
+        return f"{which} of {what} {verb} done and will not run again; the rest is not done."
+
+
+def still_running(connection: Connection, step: Step) -> bool:
+    """Tell whether the server session that started a statement is still there."""
+    return bool(
+        connection.query(
+            f"select 1 from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) {step.pid} "
+            f"and coalesce(backend_start, {sql.quote(step.backend_start)}::timestamptz) operator(pg_catalog.=) "
+            f"{sql.quote(step.backend_start)}::timestamptz"
+        )
+    )
+
+
+def half_done(step: Step) -> MigrateError:
+    """Say that a file cannot be run one way because it is half done the other way."""
+    one, other = ("rollback", "migrate") if step.is_rollback else ("migrate", "rollback")
+    again = f"rollback {step.name} --execute" if step.is_rollback else "migrate"
+    return MigrateError(
+        f"{step.name} is half done: its {one} stopped at statement {step.number}",
+        state=f"The {other} was not begun.",
+        advice=f"Finish it first:  {again}\nOr forget what was noted of it:  rollback {step.name}",
+    )
+
+
+def _advice(step: Step, server: ServerError) -> str:
+    if server.sqlstate == "23505" and step.kind == "create index":
+        return "The rows that DETAIL names are not unique: mend them."
+    return advice_for(server.fields)
+
+
+def _singly(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Cut batches into single statements."""
+    for batch in batches:
+        for one in batch.statements:
+            text = batch.text[one.start : one.end]
+            alone = one._replace(start=0, end=len(text))
+            single = Batch(text, batch.offset + one.start, batch.line_at(one.start), [alone])
+            single.data = batch.data
+            yield single
+
+
+def _first_line(text: str) -> str:
+    line = text.split("\n", 1)[0]
+    return line if len(line) <= 100 else line[:99] + "…"

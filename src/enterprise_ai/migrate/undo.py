@@ -1,0 +1,228 @@
+"""How the SQL of a file's `-- rollback:` block runs, and takes the file's record away with what it undoes."""
+
+from __future__ import annotations
+
+import re
+
+from . import directives as _directives
+from . import history as _history
+from . import ledger as _ledger
+from .apply import FileRun
+from .checks import Checked
+from .compare import Comparison
+from .diff import explain
+from .errors import FileError, MigrateError, MigrationFailed, ServerError
+from .files import MigrationFile, canonical
+from .locate import Place, place_in
+from .script import Script
+from .session import ROLE_SETTINGS
+from .settle import because
+from .steps import StepRun
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator
+
+    from .connection import Connection
+    from .history import Applied, History
+    from .migrator import Migrator
+    from .runner import Run
+    from .script import Batch
+
+_MARK = re.compile(r"--[ \t]*rollback:", re.IGNORECASE)
+_NOTE = (
+    "A file ends with the SQL that undoes it, in comments:\n"
+    "    -- rollback:\n"
+    "    --   drop table …;\n"
+    "Where nothing is to be undone, that is:  select 1;"
+)
+
+
+class Undo(Script):
+    """The rollback block of a file, read as SQL; places are those in the file."""
+
+    def __init__(self, name: str, text: str, *, backslashes: bool = False) -> None:
+        super().__init__(MigrationFile(name, 0, name), backslashes=backslashes)
+        self._whole = text
+        #: Where each line of the block begins: in the block, and in the file.
+        self._lines: list[tuple[int, int]] = []
+        self._kept = [self._block().encode("utf-8")]
+
+    def place(self, offset: int) -> Place:
+        """Name the place in the file of a character of the block."""
+        block, file = max((line for line in self._lines if line[0] <= offset), default=(0, 0))
+        return place_in(self.file.name, iter([self._whole]), file + offset - block)
+
+    def _block(self) -> str:
+        """Take the block out of the comments at the end of the file; raise `FileError` when there is none."""
+        found = list(_lines_of_block(self._whole))
+        if not found:
+            raise FileError(
+                f"{self.file.name} has no rollback block",
+                state="Nothing was rolled back.",
+                advice=_NOTE,
+            )
+        indents = [len(line) - len(line.lstrip(" \t")) for _, line in found if line.strip()]
+        cut = min(indents, default=0)
+        block = ""
+        for offset, line in found:
+            self._lines.append((len(block), offset + cut))
+            block += line[cut:] + "\n"
+        return block
+
+
+def _lines_of_block(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines behind the mark, without their dashes, each with its offset in the file."""
+    lines = []
+    end = len(text)
+    for line in reversed(text.split("\n")):
+        start = end - len(line)
+        if line.strip() and not line.startswith("--"):
+            break
+        lines.append((start, line))
+        end = start - 1
+    marked = False
+    for offset, line in reversed(lines):
+        mark = _MARK.match(line)
+        marked = marked or mark is not None
+        if marked:
+            dashes = mark.end() if mark is not None else len(line) - len(line[2:])
+            if mark is None or line[dashes:].strip():
+                yield offset + dashes, line[dashes:]
+
+
+class CheckedUndo(Checked):
+    """A rollback block that may run, and the record that it takes away."""
+
+    def __init__(self, row: Applied, text: str, reason: str, backslashes: bool) -> None:
+        self.row = row
+        self.reason = reason
+        own = _directives.read(_Text(row.name, text))
+        undo = Undo(row.name, text, backslashes=backslashes)
+        super().__init__(undo, own)
+        if not self.statements:
+            raise FileError(
+                f"the rollback block of {row.name} holds no statement",
+                place=undo.place(0),
+                state="Nothing was rolled back.",
+                advice=_NOTE,
+            )
+
+    def run_class(self) -> type[FileRun]:
+        """Return how it is run: as the file itself was."""
+        return UndoRun if self.directives.transaction else UndoSteps
+
+
+class _Text(Script):
+    """A text that is not read from the disk."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(MigrationFile(name, 0, name))
+        self._kept = [text.encode("utf-8")]
+
+
+class _Removal(FileRun):
+    """What a rollback has in place of the record of a run."""
+
+    removes = True
+
+    def state(self) -> str:
+        return f"{self.file.name} is as it was, and so is its record."
+
+    def _run(self, batch: Batch) -> None:
+        try:
+            super()._run(batch)
+        except MigrationFailed as failure:
+            name = self.file.name
+            failure.advice = (
+                f"Clear what stands in the way, and run again. Where the block itself is wrong: correct it,\n"
+                f"accept {name}, and run again; or undo the file by hand and remove its record:  rollback {name}"
+            )
+            raise
+
+    def _record(self, milliseconds: int) -> None:
+        """Take the record away, provided that the transaction is the one we began."""
+        assert isinstance(self.checked, CheckedUndo)
+        removal = _ledger.remove_in(
+            self.history, self.checked.row, self.checked.reason, self._transaction, self._before
+        )
+        try:
+            rows = self.session.connection.query(
+                "set constraints all immediate; reset session authorization; reset role; "
+                f"set local search_path = pg_catalog; {removal} returning {ROLE_SETTINGS}"
+            )
+        except ServerError as error:
+            raise self._record_failed(error) from error
+        if not rows:
+            raise self._not_ours()
+        self.session.saw_role_settings(rows[0][0])
+
+
+class UndoRun(_Removal):
+    """One attempt at a rollback block, in one transaction."""
+
+
+class UndoSteps(_Removal, StepRun):
+    """One attempt at the rollback block of a no-transaction file."""
+
+    is_rollback = True
+
+    def state(self) -> str:
+        return StepRun.state(self) + " Its record is still there."
+
+
+def execute(migrator: Migrator, connection: Connection, name: str, reason: str | None) -> tuple[str, ...]:
+    """Undo a file and everything applied after it, newest first; return the names of what was undone."""
+    run = migrator._new_run(pooled=False)  # behind a pooler its lock refuses
+    try:
+        history = run.lock_history(_history.look(connection), connection)
+        return tuple(_undo_all(migrator, run, connection, history, name, reason))
+    finally:
+        run.close()
+
+
+def _undo_all(
+    migrator: Migrator, run: Run, connection: Connection, history: History, name: str, reason: str | None
+) -> list[str]:
+    rows = migrator._rows_from(name, history.applied)
+    backslashes = connection.parameter("standard_conforming_strings") == "off"
+    why = because("its rollback block was executed", reason)
+    _refuse_edited(migrator, connection, history, rows)
+    undos = [
+        CheckedUndo(row, _text_of(migrator, connection, history, row), why, backslashes)
+        for row in reversed(rows)
+    ]
+    done: list[str] = []
+    for undo in undos:
+        try:
+            run.apply(undo, history)
+        except MigrateError as error:
+            if done:
+                error.state = "Rolled back with their records: {}. {}".format(", ".join(done), error.state)
+            raise
+        done.append(undo.row.name)
+    return done
+
+
+def _refuse_edited(migrator: Migrator, connection: Connection, history: History, rows: list[Applied]) -> None:
+    """Raise `HistoryDisagrees` when a file no longer says what ran: its block may not fit."""
+    comparison = Comparison(migrator.files, history.applied)
+    names = [row.name for row in rows]
+    problems = [one for one in comparison.problems if one.name in names and one.kind in ("edited", "swapped")]
+    if problems:
+        raise explain(connection, history, comparison, problems)
+
+
+def _text_of(migrator: Migrator, connection: Connection, history: History, row: Applied) -> str:
+    """Return the text that ran, from the history or else from the file of the same content."""
+    text = _ledger.stored_text(connection, history, row.checksum)
+    if text is not None:
+        return text
+    file = next((one for one in migrator.files if one.checksum == row.checksum), None)
+    if file is None:
+        raise FileError(
+            f"the text of {row.name} is neither in the history nor in {migrator.migrations}",
+            state="Nothing was rolled back.",
+            advice="Bring the file back, then run again.",
+        )
+    return b"".join(canonical(file.chunks())).decode("utf-8")
