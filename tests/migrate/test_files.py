@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import pytest
 
@@ -228,3 +229,23 @@ def test_a_file_that_is_edited_while_others_run_is_recorded_as_it_ran(project):
     assert running.wait().code == 0
     assert tables(project.url) == ["a", "b"]
     assert value(project.url, "select checksum from schema_migrations where id = 2") == before
+
+
+def test_memory_stays_flat_however_long_a_file_is(project):
+    def peak(*arguments):
+        running = project.start(*arguments)
+        out = running.process.stderr.read()
+        _, status, usage = os.wait4(running.process.pid, 0)
+        running.process.returncode = status
+        assert status == 0, out
+        return usage.ru_maxrss * 1024
+
+    project.add("001_a.sql", "create table a (id int, t text);\n")
+    project.ok("migrate")
+    project.add("002_b.sql", "select 1;\n")
+    small = peak("migrate")
+    row = "insert into a values ({}, '" + "some text; it''s long " * 60 + "');\n"
+    path = project.add("003_c.sql", "".join(row.format(number) for number in range(16000)))
+    assert path.stat().st_size > 20_000_000
+    assert peak("migrate") - small < 10_000_000
+    assert value(project.url, "select count(*) from a") == 16000

@@ -152,19 +152,17 @@ class FileRun:
     def _record(self, milliseconds: int) -> None:
         """Write the record in the file's transaction, provided that it is still the one we began."""
         query = self.session.connection.query
-        *earlier, last = _ledger.texts(self.history, self.checked.script, self._transaction)
         insert = _ledger.insert(self.history, self.file, milliseconds, self._transaction, self._before)
-        record = f"{last}; {insert} returning {ROLE_SETTINGS}"
+        # One part of the text a message, whatever its length; the last one goes with the record.
+        texts = _ledger.texts(self.history, self.checked.script, self._transaction)
+        before, text = _AS_OURSELVES + "; ", next(texts)
         try:
-            if earlier:
-                query(_AS_OURSELVES)
-                for text in earlier:
-                    query(text)
-                rows = query(record)
-            else:
-                rows = query(_AS_OURSELVES + "; " + record)
+            for following in texts:
+                query(before + text)
+                before, text = "", following
+            rows = query(f"{before}{text}; {insert} returning {ROLE_SETTINGS}")
         except ServerError as error:
-            raise self._record_failed(error) from error
+            raise self._record_failed(error, fired=not before) from error
         if not rows:
             raise self._not_ours()
         self.session.saw_role_settings(rows[0][0])
@@ -177,9 +175,9 @@ class FileRun:
         except ConnectionLost as error:
             raise CommitUnknown(self._transaction, error) from error
 
-    def _record_failed(self, error: ServerError) -> FileError:
+    def _record_failed(self, error: ServerError, fired: bool) -> FileError:
         """Tell a deferred constraint of the file from a history that the file has damaged."""
-        if error.completed == 0 and error.sqlstate not in ("25P02", "42P01"):
+        if not fired and error.completed == 0 and error.sqlstate not in ("25P02", "42P01"):
             return self._deferred(error)
         if error.sqlstate[:2] in ("42", "3F"):
             return self._broken(f"dropped or changed {self.history.table}, the history of migrations")
