@@ -3255,6 +3255,316 @@ revoke all on function identity.groups_of(uuid) from public;
 grant execute on function identity.groups_of(uuid) to enterprise_ai_app, enterprise_ai_gateway;
 -- <<<
 
+--- identity: the end of a tenant ---------------------------------------------------
+
+create table identity.tenant_deletions (
+    id           uuid        not null default platform.new_id(),
+    tenant_id    uuid        not null,
+    slug         text        not null,
+    display_name text        not null,
+    reason       text        not null,
+    row_counts   jsonb       not null,
+    started_by   text        not null default session_user,
+    started_at   timestamptz not null default clock_timestamp(),
+    finished_at  timestamptz,
+
+    constraint tenant_deletions_pkey primary key (id),
+    constraint tenant_deletions_tenant_id_key unique (tenant_id),
+    constraint tenant_deletions_say_why check (reason ~ '\S'),
+    constraint tenant_deletions_counts_are_an_object check (jsonb_typeof(row_counts) = 'object'),
+    constraint tenant_deletions_end_after_they_start check (finished_at >= started_at)
+);
+
+comment on table identity.tenant_deletions is
+    'One row for each tenant that is being deleted or has been: the receipt. It outlives the tenant, so it refers to
+nothing.';
+comment on column identity.tenant_deletions.row_counts is
+    'How many rows the tenant had in each table when the deletion began, as {"schema.table": count, …}.';
+comment on column identity.tenant_deletions.started_by is 'The login that began it.';
+
+grant select on identity.tenant_deletions to enterprise_ai_operator, enterprise_ai_auditor;
+
+-- >>> sql/identity/tenant_status.sql
+create or replace function identity._change_tenant_status(tenant_id uuid, new_status text, from_statuses text[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_status text;
+begin
+    perform platform._seal_context(jsonb_build_object('tenant_id', _change_tenant_status.tenant_id));
+    select t.status into v_status
+    from identity.tenants as t
+    where t.id = _change_tenant_status.tenant_id
+    for no key update;
+    if v_status is null or v_status <> all (from_statuses) then
+        raise exception 'Tenant % %', _change_tenant_status.tenant_id,
+            coalesce('is ' || v_status || ' and cannot become ' || new_status, 'does not exist')
+            using errcode = 'ZI016', hint = 'That is possible from: ' || array_to_string(from_statuses, ', ') || '.';
+    end if;
+    update identity.tenants as t set status = new_status where t.id = _change_tenant_status.tenant_id;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+end
+$$;
+
+comment on function identity._change_tenant_status(uuid, text, text[]) is
+    'Give a tenant another status, if it can come from the one it has. Raises ZI016.';
+
+revoke all on function identity._change_tenant_status(uuid, text, text[]) from public;
+
+
+create or replace function identity.suspend_tenant(tenant_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes tenants, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_tenant_status(suspend_tenant.tenant_id, 'suspended', '{active}');
+end
+$$;
+
+comment on function identity.suspend_tenant(uuid) is
+    'Keep everybody of a tenant out: no context opens for it. Sessions and keys work again once it is active. Raises
+ZI016.';
+
+revoke all on function identity.suspend_tenant(uuid) from public;
+grant execute on function identity.suspend_tenant(uuid) to enterprise_ai_operator;
+
+
+create or replace function identity.archive_tenant(tenant_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes tenants, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_tenant_status(archive_tenant.tenant_id, 'archived', '{active,suspended}');
+end
+$$;
+
+comment on function identity.archive_tenant(uuid) is
+    'Put a tenant away whose data is to be kept: no context opens for it. Raises ZI016.';
+
+revoke all on function identity.archive_tenant(uuid) from public;
+grant execute on function identity.archive_tenant(uuid) to enterprise_ai_operator;
+
+
+create or replace function identity.reactivate_tenant(tenant_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes tenants, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_tenant_status(reactivate_tenant.tenant_id, 'active', '{suspended,archived}');
+end
+$$;
+
+comment on function identity.reactivate_tenant(uuid) is 'Let a suspended or archived tenant work again. Raises ZI016.';
+
+revoke all on function identity.reactivate_tenant(uuid) from public;
+grant execute on function identity.reactivate_tenant(uuid) to enterprise_ai_operator;
+-- <<<
+
+-- >>> sql/identity/delete_tenant.sql
+-- Deleting a tenant takes batches, each a transaction of its own, so that neither locks nor the log of the server
+-- grow with the tenant and whatever breaks off goes on where it stopped:
+--
+--   select identity.begin_tenant_deletion('0198…', 'contract 17 ended');
+--   select identity.delete_tenant_batch('0198…');        -- again and again, until it returns 0
+--   select * from identity.tenant_deletions;             -- the receipt
+
+create or replace function identity._tenant_tables()
+    returns table (name regclass, key_columns text, deletes_at_once boolean)
+    language sql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    with recursive owned (oid) as (
+        select c.oid
+        from pg_class as c
+        join pg_attribute as a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+        where c.relnamespace::regnamespace::name = any (platform.domains())
+          and c.relkind in ('r', 'p')
+          and not c.relispartition
+          and c.oid not in ('identity.tenant_deletions'::regclass, 'identity.tenant_directory'::regclass)
+    ),
+    -- How far a table is from those that refer to nothing. A circle of tables ends at the limit.
+    height (oid, level) as (
+        select o.oid, 0 from owned as o
+        union
+        select f.conrelid, h.level + 1
+        from height as h
+        join pg_constraint as f on f.confrelid = h.oid and f.contype = 'f' and f.conrelid <> f.confrelid
+        join owned as o on o.oid = f.conrelid
+        where h.level < 12
+    )
+    select o.oid::regclass,
+           (select string_agg(quote_ident(a.attname), ', ' order by k.place)
+            from pg_index as i
+            cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+            join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            where i.indrelid = o.oid and i.indisprimary),
+           -- Rows of which one holds another are deleted together, or the one that is held could come first.
+           exists (select from pg_constraint as f
+                   where f.conrelid = o.oid and f.confrelid = o.oid and f.contype = 'f' and f.confdeltype <> 'c')
+    from owned as o
+    order by (select max(h.level) from height as h where h.oid = o.oid) desc, o.oid::regclass::text;
+$$;
+
+comment on function identity._tenant_tables() is
+    'The tables that hold rows of tenants, those first that refer to others.';
+
+revoke all on function identity._tenant_tables() from public;
+
+
+create or replace function identity._refuse_under_hold(tenant_id uuid)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_hold record;
+begin
+    select h.id, h.matter into v_hold
+    from security.legal_holds as h
+    where h.tenant_id = _refuse_under_hold.tenant_id and h.released_at is null
+    limit 1;
+    if found then
+        raise exception 'Legal hold % ("%") is in force; nothing more is deleted', v_hold.id, v_hold.matter
+            using errcode = 'ZS001', hint = 'Release the hold first: set released_at, released_by and release_reason.';
+    end if;
+end
+$$;
+
+comment on function identity._refuse_under_hold(uuid) is 'Raise ZS001 while a legal hold of the tenant is in force.';
+
+revoke all on function identity._refuse_under_hold(uuid) from public;
+
+
+create or replace function identity.begin_tenant_deletion(tenant_id uuid, reason text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes tenants and reads legal holds, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_table record;
+    v_rows bigint;
+    v_counts jsonb := '{}';
+begin
+    perform identity._change_tenant_status(
+        begin_tenant_deletion.tenant_id, 'deleting', '{active,suspended,archived}');
+    perform platform._seal_context(jsonb_build_object('tenant_id', begin_tenant_deletion.tenant_id));
+    perform identity._refuse_under_hold(begin_tenant_deletion.tenant_id);
+
+    for v_table in select t.name from identity._tenant_tables() as t loop
+        execute format('select count(*) from %s where tenant_id = $1', v_table.name)
+            into v_rows using begin_tenant_deletion.tenant_id;
+        if v_rows > 0 then
+            v_counts := v_counts || jsonb_build_object(v_table.name::text, v_rows);
+        end if;
+    end loop;
+    insert into identity.tenant_deletions (tenant_id, slug, display_name, reason, row_counts)
+    select t.id, t.slug, t.display_name, begin_tenant_deletion.reason, v_counts
+    from identity.tenants as t
+    where t.id = begin_tenant_deletion.tenant_id;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+end
+$$;
+
+comment on function identity.begin_tenant_deletion(uuid, text) is
+    'Begin to delete a tenant: from now on no context opens for it, and the receipt counts its rows. Raises ZI016 when
+there is no such tenant or it is being deleted, ZS001 while a legal hold is in force; then nothing has changed.';
+
+revoke all on function identity.begin_tenant_deletion(uuid, text) from public;
+grant execute on function identity.begin_tenant_deletion(uuid, text) to enterprise_ai_operator;
+
+
+create or replace function identity.delete_tenant_batch(tenant_id uuid, batch_size integer default 5000)
+    returns bigint
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- deletes what no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_table record;
+    v_rows bigint := 0;
+begin
+    perform from identity.tenant_deletions as d
+    where d.tenant_id = delete_tenant_batch.tenant_id and d.finished_at is null
+    for update;
+    if not found then
+        raise exception 'Tenant % is not being deleted', delete_tenant_batch.tenant_id
+            using errcode = 'ZI017', hint = 'identity.begin_tenant_deletion() begins it; a finished one has a receipt.';
+    end if;
+    perform platform._seal_context(jsonb_build_object('tenant_id', delete_tenant_batch.tenant_id));
+    perform identity._refuse_under_hold(delete_tenant_batch.tenant_id);
+
+    for v_table in select * from identity._tenant_tables() loop
+        begin
+            execute format(
+                'delete from %1$s where (%2$s) in (select %2$s from %1$s where tenant_id = $1 limit $2)',
+                v_table.name, v_table.key_columns)
+                using delete_tenant_batch.tenant_id,
+                      case when not v_table.deletes_at_once then delete_tenant_batch.batch_size end;
+            get diagnostics v_rows = row_count;
+        exception
+            -- Two tables that refer to each other: it is the other's turn first.
+            when foreign_key_violation then v_rows := 0;
+        end;
+        exit when v_rows > 0;
+    end loop;
+
+    if v_rows = 0 then
+        delete from identity.tenants as t where t.id = delete_tenant_batch.tenant_id;
+        for v_table in select t.name from identity._tenant_tables() as t loop
+            execute format('select count(*) from (select from %s where tenant_id = $1 limit 1) as one', v_table.name)
+                into v_rows using delete_tenant_batch.tenant_id;
+            if v_rows > 0 then
+                raise exception 'Rows of tenant % are left in %', delete_tenant_batch.tenant_id, v_table.name
+                    using errcode = 'ZI018', hint = 'Something still writes there; call again once it has ended.';
+            end if;
+        end loop;
+        delete from identity.tenant_directory as d where d.tenant_id = delete_tenant_batch.tenant_id;
+        update identity.tenant_deletions as d
+        set finished_at = clock_timestamp()
+        where d.tenant_id = delete_tenant_batch.tenant_id;
+    end if;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+    return v_rows;
+end
+$$;
+
+comment on function identity.delete_tenant_batch(uuid, integer) is
+    'Delete some more rows of a tenant being deleted; returns how many, 0 when that was all: then the tenant is gone
+and its receipt is finished. What other rows take along with them is not counted in a batch. Commit after each. Raises
+ZI017 when the tenant is not being deleted, ZI018 when something still writes rows of it, ZS001 under a legal hold.';
+
+revoke all on function identity.delete_tenant_batch(uuid, integer) from public;
+grant execute on function identity.delete_tenant_batch(uuid, integer) to enterprise_ai_operator;
+-- <<<
+
 --- authz: resource types and permissions ------------------------------------------
 -- What there is to protect and what can be done to it: catalogues that all tenants share.
 
@@ -5035,10 +5345,10 @@ begin
         v_clock := _windows_at.at at time zone v_zone;
         v_from := (v_window ->> 'from')::interval;
         v_length := (v_window ->> 'until')::interval - v_from;
-        if v_length < interval '0' then     -- overnight: it belongs to the day on which it starts
+        if v_zone is null or coalesce(v_length, interval '0') = interval '0' then
+            raise exception 'The window % is not whole', v_window using errcode = 'ZA006';
+        elsif v_length < interval '0' then      -- overnight: it belongs to the day on which it starts
             v_length := v_length + interval '24 hours';
-        elsif v_length = interval '0' then
-            raise exception using errcode = 'ZA006', message = 'A window is not empty';
         end if;
         for v_day in select generate_series(v_clock::date - 1, v_clock::date + 1, '1 day')::date loop
             if v_clock >= v_day + v_from and v_clock < v_day + v_from + v_length
@@ -6018,6 +6328,83 @@ has no user is a service, which asks about anybody in the tenant. Raises ZA001 w
 revoke all on function authz._asked_about(jsonb, uuid) from public;
 -- <<<
 
+-- >>> sql/authz/plain.sql
+-- The plain case, for which arrays are enough. Both functions are inlined into the statements that call them:
+-- no set clause, not definer, nothing but one select.
+
+create or replace function authz._held(
+    tenant_id uuid,
+    user_id uuid,
+    permission_id integer,
+    out is_active boolean,
+    out is_special boolean,
+    out is_denied boolean,
+    out is_allowed boolean,
+    out is_allowed_on_own boolean)
+    returns setof record
+    language sql
+    stable
+    parallel restricted
+as $$
+    select count(*) filter (where h.is_active and h.holder_id = _held.user_id) > 0
+           and count(*) filter (where h.is_active and h.holder_id = _held.tenant_id) > 0,
+           coalesce(bool_or(h.has_special or _held.permission_id = any (h.direct) or _held.permission_id = any (c.special)), false),
+           coalesce(bool_or(_held.permission_id = any (c.denied)), false),
+           coalesce(bool_or(_held.permission_id = any (c.allowed)), false),
+           coalesce(bool_or(_held.permission_id = any (c.allowed_on_own)), false)
+    from authz.holders as h
+    left join authz.role_rights as c on c.tenant_id = _held.tenant_id and c.role_id = any (h.roles)
+    where h.tenant_id = _held.tenant_id
+      and h.holder_id = any (
+          array[_held.user_id, _held.tenant_id]
+          || (select mine.groups
+              from authz.holders as mine
+              where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id))
+$$;
+
+comment on function authz._held(uuid, uuid, integer) is
+    'What a user, by all that they hold, has of a permission; is_special when arrays do not say it all.';
+
+revoke all on function authz._held(uuid, uuid, integer) from public;
+
+
+create or replace function authz._settled(
+    permission authz.permissions,
+    parent_type text,
+    resource authz.resources,
+    resource_id uuid,
+    user_id uuid,
+    level integer,
+    is_active boolean,
+    is_special boolean,
+    is_denied boolean,
+    is_allowed boolean,
+    is_allowed_on_own boolean)
+    returns boolean
+    language sql
+    immutable
+    parallel safe
+as $$
+    select case
+        when permission.requires_approval or is_special then null
+        when not is_active or is_denied then false
+        when resource_id is not null and resource.id is null then false
+        when resource.id is not null
+             and (resource.resource_type = any (array[permission.resource_type, parent_type])) is not true then false
+        when permission.minimum_authentication_level > 1
+             and coalesce(level, 0) < permission.minimum_authentication_level then false
+        else is_allowed or (is_allowed_on_own and resource.owner_id is not distinct from user_id)
+    end
+$$;
+
+comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
+                                   boolean, boolean, boolean) is
+    'The answer as far as arrays can give it; null when rules have to be evaluated.';
+
+revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
+                                      boolean, boolean, boolean) from public;
+-- <<<
+
 -- >>> sql/authz/check.sql
 -- The check that is made before every action. When only plain rules are in play it is settled by the arrays
 -- that are derived for roles and holders, in one statement; else by the same decision that authz.evaluate gives.
@@ -6047,34 +6434,13 @@ begin
 
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not v_context ?| '{actor_id,scopes}' then
-        select case
-                   when p.requires_approval or held.is_special then null
-                   when held.active < 2 or held.is_denied then false
-                   when "check".resource_id is not null and r.id is null then false
-                   when r.resource_type <> p.resource_type and not exists (
-                       select
-                       from authz.resource_types as t
-                       where t.name = p.resource_type and t.parent_type = r.resource_type) then false
-                   when p.minimum_authentication_level > 1
-                        and coalesce(authz._level(v_context), 0) < p.minimum_authentication_level then false
-                   else held.is_allowed or (held.is_allowed_on_own and r.owner_id is not distinct from v_subject_id)
-               end
+        select authz._settled(
+            p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, "check".resource_id, v_subject_id, authz._level(v_context),
+            held.is_active, held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own)
         into v_is_allowed
         from authz.permissions as p
         left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = "check".resource_id
-        left join authz.holders as mine on mine.tenant_id = v_tenant_id and mine.holder_id = v_subject_id
-        cross join lateral (
-            select count(distinct h.holder_id) filter (
-                       where h.is_active and h.holder_id in (v_subject_id, v_tenant_id)) as active,
-                   bool_or(h.has_special or p.id = any (h.direct) or coalesce(p.id = any (c.special), false)) as is_special,
-                   coalesce(bool_or(p.id = any (c.denied)), false) as is_denied,
-                   coalesce(bool_or(p.id = any (c.allowed)), false) as is_allowed,
-                   coalesce(bool_or(p.id = any (c.allowed_on_own)), false) as is_allowed_on_own
-            from authz.holders as h
-            left join authz.role_rights as c on c.tenant_id = v_tenant_id and c.role_id = any (h.roles)
-            where h.tenant_id = v_tenant_id
-              and h.holder_id = any (array[v_subject_id, v_tenant_id] || mine.groups)
-        ) as held
+        cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
         where p.name = "check".permission;
     end if;
     if v_is_allowed is null then
@@ -6094,6 +6460,350 @@ not known is false. Raises only without a context (ZA001) and, about another use
 
 revoke all on function authz.check(text, uuid, uuid, jsonb) from public;
 grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/authz/check_many.sql
+create or replace function authz.check_many(
+    permissions text[],
+    resource_ids uuid[],
+    user_ids uuid[] default null,
+    request jsonb default '{}')
+    returns boolean[]
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_user_id uuid := authz._asked_about(
+        v_context, (select u.id from unnest(check_many.user_ids) as u (id)
+                    where u.id::text is distinct from v_context ->> 'user_id' limit 1));
+    v_is_limited boolean := v_context ?| '{actor_id,scopes}';
+    v_level integer := authz._level(v_context);
+    v_answers boolean[];
+begin
+    v_user_id := v_context ->> 'user_id';
+    if cardinality(permissions) <> cardinality(resource_ids)
+       or cardinality(permissions) <> cardinality(user_ids) then
+        raise exception 'The lists of what to check are of different lengths'
+            using errcode = 'ZA009', hint = 'Each check has a permission, a resource (or null) and, if users are '
+                                            'given, a user.';
+    end if;
+
+    with asked (place, permission, resource_id, user_id) as (
+        select a.place, a.permission, a.resource_id, coalesce(a.user_id, v_user_id)
+        from unnest(check_many.permissions, check_many.resource_ids, check_many.user_ids)
+            with ordinality as a (permission, resource_id, user_id, place)
+    ),
+    -- Each user has much or little of a permission whatever the resource: found out once, not for each check.
+    held as materialized (
+        select pair.user_id, p as permission, p.name,
+               (select t.parent_type from authz.resource_types as t where t.name = p.resource_type) as parent_type, h.*
+        from (select distinct a.user_id, a.permission from asked as a) as pair
+        join authz.permissions as p on p.name = pair.permission
+        cross join lateral authz._held(v_tenant_id, pair.user_id, p.id) as h
+        where not v_is_limited
+    ),
+    settled (place, permission, resource_id, user_id, is_known, is_allowed) as (
+        select a.place, a.permission, a.resource_id, a.user_id, h.name is not null,
+               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level,
+                              h.is_active, h.is_special, h.is_denied, h.is_allowed, h.is_allowed_on_own)
+        from asked as a
+        left join held as h on h.name = a.permission and h.user_id = a.user_id
+        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
+    )
+    select array_agg(
+        case when s.is_known and s.is_allowed is not null then s.is_allowed
+        else (authz._evaluate(v_context, s.user_id, s.permission, s.resource_id, check_many.request,
+                              statement_timestamp())).effect = 'allow' end
+        order by s.place)
+    into v_answers
+    from settled as s;
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return coalesce(v_answers, '{}');
+end
+$$;
+
+comment on function authz.check_many(text[], uuid[], uuid[], jsonb) is
+    'The answers of authz.check to many questions at once, in their order: the nth permission on the nth resource
+(null: on the type) for the nth user (no list, or null: the user of the context). Raises what authz.check
+raises, and ZA009 when the lists are of different lengths.';
+
+revoke all on function authz.check_many(text[], uuid[], uuid[], jsonb) from public;
+grant execute on function authz.check_many(text[], uuid[], uuid[], jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/authz/explain.sql
+create or replace function authz.explain(
+    permission text,
+    resource_id uuid default null,
+    user_id uuid default null,
+    request jsonb default '{}')
+    returns jsonb
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_subject_id uuid := authz._asked_about(v_context, explain.user_id);
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_env jsonb := authz._env(v_context, explain.request);
+    v_decision authz.decision;
+    v_rules jsonb;
+begin
+    v_decision := authz._evaluate(v_context, v_subject_id, explain.permission, explain.resource_id, explain.request,
+                                  statement_timestamp());
+    select jsonb_agg(
+               jsonb_strip_nulls(jsonb_build_object(
+                   'rule_id', r.rule_id, 'source', r.source, 'effect', r.effect, 'state', r.state,
+                   'assignment_id', r.assignment_id, 'role', held.name,
+                   'inherited_from', nullif(carrier.name, held.name), 'on_resource', r.scope_id,
+                   'until', r.next_edge, 'missing', r.missing, 'decided', r.rule_id = any (v_decision.rule_ids)))
+               order by r.effect desc, r.state, r.rule_id, r.assignment_id)
+    into v_rules
+    from (
+        select x.*
+        from authz.permissions as p
+        cross join lateral authz._rules(v_tenant_id, v_subject_id, p.id, explain.resource_id, v_env,
+                                        statement_timestamp()) as x
+        where p.name = explain.permission
+        union all
+        select d.rule_id, 'delegation', 'allow', null, null, null, null, d.state, d.next_edge, d.missing
+        from authz._delegated(v_tenant_id, v_subject_id, explain.permission, explain.resource_id, v_env,
+                              statement_timestamp()) as d
+    ) as r
+    left join authz.roles as held on held.tenant_id = v_tenant_id and held.id = r.role_id
+    left join authz.roles as carrier on carrier.tenant_id = v_tenant_id and carrier.id = r.carrier_id;
+
+    perform set_config('enterprise_ai.deciding_for', '', true);
+    return jsonb_build_object(
+        'permission', explain.permission, 'resource_id', explain.resource_id, 'user_id', v_subject_id,
+        'actor_id', v_context -> 'actor_id', 'at', statement_timestamp(),
+        'decision', to_jsonb(v_decision), 'rules', coalesce(v_rules, '[]'));
+end
+$$;
+
+comment on function authz.explain(text, uuid, uuid, jsonb) is
+    'The decision that authz.evaluate gives, with every rule that could bear on it and what each came to: true, or
+why not (out_of_scope, not_own, expired, not_yet_valid, outside_window, false, unknown, malformed,
+not_approved, delegator_lost_right, depth). Raises what authz.check raises.';
+
+revoke all on function authz.explain(text, uuid, uuid, jsonb) from public;
+grant execute on function authz.explain(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz.explain_text(
+    permission text,
+    resource_id uuid default null,
+    user_id uuid default null,
+    request jsonb default '{}')
+    returns text
+    language plpgsql
+    stable
+    parallel unsafe         -- what it calls sets a parameter
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_explained jsonb := authz.explain(permission, resource_id, user_id, request);
+    v_decision jsonb := v_explained -> 'decision';
+begin
+    return concat_ws(
+        e'\n',
+        format('%s: %s may%s %s%s', v_decision ->> 'reason', v_explained ->> 'user_id',
+               case v_decision ->> 'effect' when 'deny' then ' not' else '' end, permission,
+               ' on ' || resource_id),
+        '  missing: ' || nullif(translate(v_decision ->> 'missing', '[]"', ''), ''),
+        '  it would take: ' || nullif(v_decision ->> 'obligations', '{}'),
+        '  holds until: ' || (v_decision ->> 'expires_at'),
+        (select string_agg(
+                    format('  %s %s: %s by %s%s%s%s', case when (r.rule ->> 'decided')::boolean then '*' else '-' end,
+                           r.rule ->> 'state', r.rule ->> 'effect', replace(r.rule ->> 'source', '_', ' '),
+                           ' ' || (r.rule ->> 'role'), ' from ' || (r.rule ->> 'inherited_from'),
+                           ' on ' || (r.rule ->> 'on_resource')),
+                    e'\n' order by r.place)
+         from jsonb_array_elements(v_explained -> 'rules') with ordinality as r (rule, place)));
+end
+$$;
+
+comment on function authz.explain_text(text, uuid, uuid, jsonb) is
+    'What authz.explain says, for people to read; the rules that decided are marked with a star.';
+
+revoke all on function authz.explain_text(text, uuid, uuid, jsonb) from public;
+grant execute on function authz.explain_text(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/authz/lists.sql
+-- Lists ask the same decision of each that could be on them. They are read a page at a time by key: the last
+-- one of a page is where the next begins. A page is never cut short: fewer than asked for means the end.
+
+create or replace function authz.list_resources(
+    permission text,
+    after_id uuid default null,
+    page_size integer default 100,
+    user_id uuid default null,
+    request jsonb default '{}',
+    resource_type text default null)
+    returns setof uuid
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_context jsonb := platform.context();
+    v_subject_id uuid := authz._asked_about(v_context, list_resources.user_id);
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_type text := coalesce(list_resources.resource_type, (
+        select p.resource_type from authz.permissions as p where p.name = list_resources.permission));
+    v_is_limited boolean := v_context ?| '{actor_id,scopes}';
+    v_level integer := authz._level(v_context);
+begin
+    return query
+    select r.id
+    from authz.permissions as p
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
+    join authz.resources as r on r.tenant_id = v_tenant_id and r.resource_type = v_type
+    where p.name = list_resources.permission
+      and r.id > coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000')
+      and coalesce(
+          case when not v_is_limited then
+              authz._settled(
+                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id, v_subject_id, v_level, held.is_active, held.is_special,
+                             held.is_denied, held.is_allowed, held.is_allowed_on_own)
+          end,
+          (authz._evaluate(v_context, v_subject_id, list_resources.permission, r.id, list_resources.request,
+                           statement_timestamp())).effect = 'allow')
+    order by r.id
+    limit authz._page(list_resources.page_size);
+    perform set_config('enterprise_ai.deciding_for', '', true);
+end
+$$;
+
+comment on function authz.list_resources(text, uuid, integer, uuid, jsonb, text) is
+    'The resources of the permission''s type (or of the one that it can lie in) on which the user has the
+permission, a page by id. Raises what authz.check raises, and ZA009 for a page of less than 1 or more than 1000.';
+
+revoke all on function authz.list_resources(text, uuid, integer, uuid, jsonb, text) from public;
+grant execute on function authz.list_resources(text, uuid, integer, uuid, jsonb, text)
+    to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz.list_subjects(
+    permission text,
+    resource_id uuid default null,
+    after_id uuid default null,
+    page_size integer default 100,
+    request jsonb default '{}')
+    returns setof uuid
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_context jsonb := platform.context();
+    -- About everybody: it takes the right to ask about others.
+    v_nobody uuid := authz._asked_about(v_context, '00000000-0000-0000-0000-000000000000');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    -- Who asks, from where and by which key is not what others would do it with.
+    v_others jsonb := v_context - array['user_id', 'actor_id', 'scopes'];
+    v_level integer := authz._level(v_context);
+begin
+    return query
+    select h.holder_id
+    from authz.permissions as p
+    left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
+    join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
+    join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id) as held
+    where p.name = list_subjects.permission
+      and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
+      and coalesce(
+          authz._settled(
+                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, list_subjects.resource_id, h.holder_id, v_level, held.is_active,
+                         held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own),
+          (authz._evaluate(v_others, h.holder_id, list_subjects.permission, list_subjects.resource_id,
+                           list_subjects.request, statement_timestamp())).effect = 'allow')
+    order by h.holder_id
+    limit authz._page(list_subjects.page_size);
+    perform set_config('enterprise_ai.deciding_for', '', true);
+end
+$$;
+
+comment on function authz.list_subjects(text, uuid, uuid, integer, jsonb) is
+    'The users who have a permission on a resource, or on the type as such, a page by id; as if each of them asked
+in this context. It takes permission.read (ZA007); raises ZA009 for a page of less than 1 or more than 1000.';
+
+revoke all on function authz.list_subjects(text, uuid, uuid, integer, jsonb) from public;
+grant execute on function authz.list_subjects(text, uuid, uuid, integer, jsonb)
+    to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz.list_actions(
+    resource_id uuid,
+    user_id uuid default null,
+    request jsonb default '{}')
+    returns setof text
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_context jsonb := platform.context();
+    v_subject_id uuid := authz._asked_about(v_context, list_actions.user_id);
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+begin
+    return query
+    select p.name
+    from authz.resources as r
+    join authz.resource_types as t on r.resource_type in (t.name, t.parent_type)
+    join authz.permissions as p on p.resource_type = t.name
+    where r.tenant_id = v_tenant_id and r.id = list_actions.resource_id
+      and (authz._evaluate(v_context, v_subject_id, p.name, r.id, list_actions.request,
+                           statement_timestamp())).effect = 'allow'
+    order by p.id;
+    perform set_config('enterprise_ai.deciding_for', '', true);
+end
+$$;
+
+comment on function authz.list_actions(uuid, uuid, jsonb) is
+    'The permissions that a user has on a resource, all of them. Raises what authz.check raises.';
+
+revoke all on function authz.list_actions(uuid, uuid, jsonb) from public;
+grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz._page(size integer)
+    returns integer
+    language plpgsql
+    immutable
+    parallel safe
+as $$
+begin
+    if size between 1 and 1000 then
+        return size;
+    end if;
+    raise exception 'A page cannot have % rows', coalesce(size::text, 'null')
+        using errcode = 'ZA009', hint = 'Ask for 1 to 1000 at a time, and for the next page after the last id.';
+end
+$$;
+
+comment on function authz._page(integer) is 'The size of a page, when it is one; raises ZA009.';
+
+revoke all on function authz._page(integer) from public;
 -- <<<
 
 -- rollback:
@@ -6118,6 +6828,7 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop trigger _000_take_turn on identity.users;
 --   drop trigger derive on identity.tenants;
 --   drop trigger _000_take_turn on identity.tenants;
+--   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean);
 --   drop table authz.holders;
 --   drop table authz.role_rights;
 --   drop table authz.epochs;
@@ -6142,7 +6853,8 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop table authz.role_templates;
 --   drop table authz.permissions;
 --   drop table authz.resource_types;
---   drop function authz.check(text, uuid, uuid, jsonb);
+--   drop function authz."check"(text, uuid, uuid, jsonb);
+--   drop function authz.check_many(text[], uuid[], uuid[], jsonb);
 --   drop function authz._check_criteria();
 --   drop function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz);
 --   drop function authz._missing_keys(jsonpath, cidr[], smallint, jsonb);
@@ -6165,6 +6877,13 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz);
 --   drop function authz._env(jsonb, jsonb);
 --   drop function authz._asked_about(jsonb, uuid);
+--   drop function authz.explain(text, uuid, uuid, jsonb);
+--   drop function authz.explain_text(text, uuid, uuid, jsonb);
+--   drop function authz.list_resources(text, uuid, integer, uuid, jsonb, text);
+--   drop function authz.list_subjects(text, uuid, uuid, integer, jsonb);
+--   drop function authz.list_actions(uuid, uuid, jsonb);
+--   drop function authz._page(integer);
+--   drop function authz._held(uuid, uuid, integer);
 --   drop function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz);
 --   drop function authz._fault_of_windows(jsonb);
 --   drop function authz._windows_at(jsonb, timestamptz);
@@ -6174,6 +6893,15 @@ grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_
 --   drop function authz._refuse_circles();
 --   drop function authz._move_descendants();
 --   drop function authz._keep_ancestors();
+--   drop function identity.delete_tenant_batch(uuid, integer);
+--   drop function identity.begin_tenant_deletion(uuid, text);
+--   drop function identity._refuse_under_hold(uuid);
+--   drop function identity._tenant_tables();
+--   drop function identity.reactivate_tenant(uuid);
+--   drop function identity.archive_tenant(uuid);
+--   drop function identity.suspend_tenant(uuid);
+--   drop function identity._change_tenant_status(uuid, text, text[]);
+--   drop table identity.tenant_deletions;
 --   drop function identity.groups_of(uuid);
 --   drop function identity.remove_group_member(uuid, uuid);
 --   drop function identity.add_group_member(uuid, uuid);

@@ -26,34 +26,13 @@ begin
 
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not v_context ?| '{actor_id,scopes}' then
-        select case
-                   when p.requires_approval or held.is_special then null
-                   when held.active < 2 or held.is_denied then false
-                   when "check".resource_id is not null and r.id is null then false
-                   when r.resource_type <> p.resource_type and not exists (
-                       select
-                       from authz.resource_types as t
-                       where t.name = p.resource_type and t.parent_type = r.resource_type) then false
-                   when p.minimum_authentication_level > 1
-                        and coalesce(authz._level(v_context), 0) < p.minimum_authentication_level then false
-                   else held.is_allowed or (held.is_allowed_on_own and r.owner_id is not distinct from v_subject_id)
-               end
+        select authz._settled(
+            p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, "check".resource_id, v_subject_id, authz._level(v_context),
+            held.is_active, held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own)
         into v_is_allowed
         from authz.permissions as p
         left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = "check".resource_id
-        left join authz.holders as mine on mine.tenant_id = v_tenant_id and mine.holder_id = v_subject_id
-        cross join lateral (
-            select count(distinct h.holder_id) filter (
-                       where h.is_active and h.holder_id in (v_subject_id, v_tenant_id)) as active,
-                   bool_or(h.has_special or p.id = any (h.direct) or coalesce(p.id = any (c.special), false)) as is_special,
-                   coalesce(bool_or(p.id = any (c.denied)), false) as is_denied,
-                   coalesce(bool_or(p.id = any (c.allowed)), false) as is_allowed,
-                   coalesce(bool_or(p.id = any (c.allowed_on_own)), false) as is_allowed_on_own
-            from authz.holders as h
-            left join authz.role_rights as c on c.tenant_id = v_tenant_id and c.role_id = any (h.roles)
-            where h.tenant_id = v_tenant_id
-              and h.holder_id = any (array[v_subject_id, v_tenant_id] || mine.groups)
-        ) as held
+        cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
         where p.name = "check".permission;
     end if;
     if v_is_allowed is null then

@@ -71,10 +71,10 @@ begin
         v_clock := _windows_at.at at time zone v_zone;
         v_from := (v_window ->> 'from')::interval;
         v_length := (v_window ->> 'until')::interval - v_from;
-        if v_length < interval '0' then     -- overnight: it belongs to the day on which it starts
+        if v_zone is null or coalesce(v_length, interval '0') = interval '0' then
+            raise exception 'The window % is not whole', v_window using errcode = 'ZA006';
+        elsif v_length < interval '0' then      -- overnight: it belongs to the day on which it starts
             v_length := v_length + interval '24 hours';
-        elsif v_length = interval '0' then
-            raise exception using errcode = 'ZA006', message = 'A window is not empty';
         end if;
         for v_day in select generate_series(v_clock::date - 1, v_clock::date + 1, '1 day')::date loop
             if v_clock >= v_day + v_from and v_clock < v_day + v_from + v_length

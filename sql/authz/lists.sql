@@ -1,0 +1,165 @@
+-- Lists ask the same decision of each that could be on them. They are read a page at a time by key: the last
+-- one of a page is where the next begins. A page is never cut short: fewer than asked for means the end.
+
+create or replace function authz.list_resources(
+    permission text,
+    after_id uuid default null,
+    page_size integer default 100,
+    user_id uuid default null,
+    request jsonb default '{}',
+    resource_type text default null)
+    returns setof uuid
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_context jsonb := platform.context();
+    v_subject_id uuid := authz._asked_about(v_context, list_resources.user_id);
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_type text := coalesce(list_resources.resource_type, (
+        select p.resource_type from authz.permissions as p where p.name = list_resources.permission));
+    v_is_limited boolean := v_context ?| '{actor_id,scopes}';
+    v_level integer := authz._level(v_context);
+begin
+    return query
+    select r.id
+    from authz.permissions as p
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
+    join authz.resources as r on r.tenant_id = v_tenant_id and r.resource_type = v_type
+    where p.name = list_resources.permission
+      and r.id > coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000')
+      and coalesce(
+          case when not v_is_limited then
+              authz._settled(
+                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id, v_subject_id, v_level, held.is_active, held.is_special,
+                             held.is_denied, held.is_allowed, held.is_allowed_on_own)
+          end,
+          (authz._evaluate(v_context, v_subject_id, list_resources.permission, r.id, list_resources.request,
+                           statement_timestamp())).effect = 'allow')
+    order by r.id
+    limit authz._page(list_resources.page_size);
+    perform set_config('enterprise_ai.deciding_for', '', true);
+end
+$$;
+
+comment on function authz.list_resources(text, uuid, integer, uuid, jsonb, text) is
+    'The resources of the permission''s type (or of the one that it can lie in) on which the user has the
+permission, a page by id. Raises what authz.check raises, and ZA009 for a page of less than 1 or more than 1000.';
+
+revoke all on function authz.list_resources(text, uuid, integer, uuid, jsonb, text) from public;
+grant execute on function authz.list_resources(text, uuid, integer, uuid, jsonb, text)
+    to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz.list_subjects(
+    permission text,
+    resource_id uuid default null,
+    after_id uuid default null,
+    page_size integer default 100,
+    request jsonb default '{}')
+    returns setof uuid
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_context jsonb := platform.context();
+    -- About everybody: it takes the right to ask about others.
+    v_nobody uuid := authz._asked_about(v_context, '00000000-0000-0000-0000-000000000000');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    -- Who asks, from where and by which key is not what others would do it with.
+    v_others jsonb := v_context - array['user_id', 'actor_id', 'scopes'];
+    v_level integer := authz._level(v_context);
+begin
+    return query
+    select h.holder_id
+    from authz.permissions as p
+    left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
+    join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
+    join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id) as held
+    where p.name = list_subjects.permission
+      and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
+      and coalesce(
+          authz._settled(
+                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, list_subjects.resource_id, h.holder_id, v_level, held.is_active,
+                         held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own),
+          (authz._evaluate(v_others, h.holder_id, list_subjects.permission, list_subjects.resource_id,
+                           list_subjects.request, statement_timestamp())).effect = 'allow')
+    order by h.holder_id
+    limit authz._page(list_subjects.page_size);
+    perform set_config('enterprise_ai.deciding_for', '', true);
+end
+$$;
+
+comment on function authz.list_subjects(text, uuid, uuid, integer, jsonb) is
+    'The users who have a permission on a resource, or on the type as such, a page by id; as if each of them asked
+in this context. It takes permission.read (ZA007); raises ZA009 for a page of less than 1 or more than 1000.';
+
+revoke all on function authz.list_subjects(text, uuid, uuid, integer, jsonb) from public;
+grant execute on function authz.list_subjects(text, uuid, uuid, integer, jsonb)
+    to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz.list_actions(
+    resource_id uuid,
+    user_id uuid default null,
+    request jsonb default '{}')
+    returns setof text
+    language plpgsql
+    stable
+    parallel unsafe         -- sets a parameter
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_context jsonb := platform.context();
+    v_subject_id uuid := authz._asked_about(v_context, list_actions.user_id);
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+begin
+    return query
+    select p.name
+    from authz.resources as r
+    join authz.resource_types as t on r.resource_type in (t.name, t.parent_type)
+    join authz.permissions as p on p.resource_type = t.name
+    where r.tenant_id = v_tenant_id and r.id = list_actions.resource_id
+      and (authz._evaluate(v_context, v_subject_id, p.name, r.id, list_actions.request,
+                           statement_timestamp())).effect = 'allow'
+    order by p.id;
+    perform set_config('enterprise_ai.deciding_for', '', true);
+end
+$$;
+
+comment on function authz.list_actions(uuid, uuid, jsonb) is
+    'The permissions that a user has on a resource, all of them. Raises what authz.check raises.';
+
+revoke all on function authz.list_actions(uuid, uuid, jsonb) from public;
+grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz._page(size integer)
+    returns integer
+    language plpgsql
+    immutable
+    parallel safe
+as $$
+begin
+    if size between 1 and 1000 then
+        return size;
+    end if;
+    raise exception 'A page cannot have % rows', coalesce(size::text, 'null')
+        using errcode = 'ZA009', hint = 'Ask for 1 to 1000 at a time, and for the next page after the last id.';
+end
+$$;
+
+comment on function authz._page(integer) is 'The size of a page, when it is one; raises ZA009.';
+
+revoke all on function authz._page(integer) from public;

@@ -1,0 +1,146 @@
+"""In worlds made at random, every way to ask gives the answer that plain Python gives."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.authz.reference import Reference
+from tests.authz.world import World
+
+ASKED = ["document.read", "message.read", "conversation.read", "encryption_key.destroy", "user.delete", "no.such"]
+GIVEN = ["document.read", "message.read", "conversation.read", "user.delete"]
+
+
+def build(world: World, dice: random.Random, now):
+    def when():
+        if dice.random() < 0.75:
+            return {}
+        near = now + timedelta(days=dice.choice([-2, -1, 1, 2]))
+        if dice.random() < 0.5:
+            return {"valid_from": near}
+        return {"valid_until": near}
+
+    def criteria():
+        found = when()
+        if dice.random() < 0.15:
+            found["condition"] = "strict $.env.risk < 3"
+        if dice.random() < 0.05:
+            found["minimum_authentication_level"] = 2
+        return found
+
+    users = [world.user(dice.choice(["active"] * 6 + ["suspended"])) for _ in range(5)]
+    groups = []
+    for _ in range(3):
+        groups.append(world.group(dice.choice([None, *groups]), *dice.sample(users, dice.randint(0, 2))))
+    resources = []
+    kinds = {}
+    for _ in range(10):
+        parent = dice.choice([None, *resources])
+        kind = dice.choice(["document", "conversation"]) if parent is None else kinds[parent]
+        if kind == "conversation" and parent is not None and dice.random() < 0.7:
+            kind = "message"
+        new = world.resource(
+            parent, kind=kind, owner_id=dice.choice([None, *users]), inherits=dice.random() < 0.75
+        )
+        kinds[new] = kind
+        resources.append(new)
+    roles = []
+    for _ in range(6):
+        role = world.role(for_everyone=dice.random() < 0.1)
+        for parent in dice.sample(roles, min(len(roles), dice.randint(0, 2))):
+            world.inherit(role, parent, **when())
+        roles.append(role)
+
+    def scope(chance=0.3):
+        return dice.choice(resources) if dice.random() < chance else None
+
+    def effect():
+        return dice.choice(["allow"] * 5 + ["deny"])
+
+    said = set()
+    for _ in range(14):
+        role, what = dice.choice(roles), dice.choice(GIVEN)
+        if (role, what) not in said:
+            said.add((role, what))
+            world.carry(
+                role, what, effect=effect(), resource_id=scope(), only_own=dice.random() < 0.2,
+                inheritable=dice.random() < 0.8, **criteria(),
+            )  # fmt: skip
+    for table, column, who in (("user", "user_id", users), ("group", "group_id", groups)):
+        for holder in who:
+            for role in dice.sample(roles, dice.randint(0, 2)):
+                world.insert(
+                    f"authz.{table}_roles", **{column: holder}, role_id=role, resource_id=scope(),
+                    granted_by=dice.choice([None, users[0]]), **criteria(),
+                )  # fmt: skip
+            if dice.random() < 0.5:
+                world.insert(
+                    f"authz.{table}_permissions", **{column: holder}, permission_id=dice.choice(GIVEN),
+                    effect=effect(), resource_id=scope(0.6), granted_by=dice.choice([None, users[0]]), **criteria(),
+                )  # fmt: skip
+    return users, resources
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_all_ways_to_ask_agree(db, seed):
+    dice = random.Random(seed)
+    world = World(db, "w" + uuid4().hex[:12])
+    now = world.one("select now()")
+    users, resources = build(world, dice, now)
+    service = {"tenant_id": str(world.tenant_id)}
+    request = dice.choice([{}, {"risk": 1}, {"risk": 5}])
+    reference = Reference(db, world.tenant_id, now, request)
+    asked = [
+        (user, permission, resource)
+        for user in [*users, uuid4()]
+        for permission in ASKED
+        for resource in [None, uuid4(), *resources]
+    ]
+    truth = {question: reference.allows(*question) for question in asked}
+    assert 0 < sum(truth.values()) < len(truth)
+
+
+    db.execute("select platform._seal_context(%s)", [json.dumps(service)])
+    said = json.dumps(request)
+    many = world.one(
+        "select authz.check_many(%s, %s::uuid[], %s::uuid[], %s)",
+        [q[1] for q in asked], [q[2] for q in asked], [q[0] for q in asked], said,
+    )  # fmt: skip
+    assert dict(zip(asked, many, strict=True)) == truth
+    for user, permission, resource in dice.sample(asked, 60):
+        checked, effect, explained = db.execute(
+            "select authz.check(%(p)s, %(r)s, %(u)s, %(q)s),"
+            " (authz.evaluate(%(p)s, %(r)s, %(u)s, %(q)s)).effect,"
+            " authz.explain(%(p)s, %(r)s, %(u)s, %(q)s)",
+            {"p": permission, "r": resource, "u": user, "q": said},
+        ).fetchone()
+        right = truth[user, permission, resource]
+        assert (checked, effect == "allow") == (right, right)
+        assert explained["decision"]["effect"] == effect
+        assert {r["rule_id"] for r in explained["rules"] if r["decided"]} == set(explained["decision"]["rule_ids"])
+    for permission in GIVEN[:3]:
+        kind = permission.split(".")[0]
+        for user in users:
+            listed = [
+                row[0]
+                for row in db.execute("select authz.list_resources(%s, null, 1000, %s, %s)", [permission, user, said])
+            ]
+            assert listed == sorted(
+                r for r in resources if reference.resources[r]["resource_type"] == kind and truth[user, permission, r]
+            )
+        resource = dice.choice(resources)
+        pages, after = [], None
+        while page := [
+            row[0]
+            for row in db.execute(
+                "select authz.list_subjects(%s, %s, %s, 2, %s)", [permission, resource, after, said]
+            )
+        ]:
+            pages += page
+            after = page[-1]
+        assert pages == sorted(u for u in users if truth[u, permission, resource])
