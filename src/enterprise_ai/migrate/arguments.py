@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     Value = Union[str, float, int, bool, None]
 
 #: The commands that this package answers; a larger command line hands them over untouched.
-COMMANDS = ("migrate", "status", "verify", "plan", "rollback", "baseline", "accept", "resolve", "new")
+COMMANDS = ("migrate", "status", "verify", "plan", "test", "rollback", "baseline", "accept", "resolve", "new")
 
 
 def _seconds(text: str) -> float:
@@ -61,6 +61,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
         "--target": ("FILE", str, "the last file to plan"),
         "--on-database": ("", str, "run in a transaction on the database itself, and roll it back"),
     },
+    "test": {"--ci": ("", str, "print findings as annotations of GitHub Actions")},
     "rollback": {
         "--execute": (
             "",
@@ -81,6 +82,7 @@ _POSITIONALS = {
     "status": (),
     "verify": (),
     "plan": (),
+    "test": (),
     "rollback": ("FILE",),
     "baseline": ("FILE",),
     "accept": ("FILE",),
@@ -92,6 +94,7 @@ _ABOUT = {
     "status": "show which files are applied and which are pending; writes nothing",
     "verify": "compare the live catalogue with what the migrations left",
     "plan": "try the pending files in a scratch copy: locks, rewrites, what they block",
+    "test": "run every file from nothing on a scratch server: up, down, up, with its locks",
     "rollback": "remove the records of FILE and of everything after it; runs no SQL unless told to",
     "baseline": "adopt a database that is built already: record the files up to FILE, run nothing",
     "accept": "take FILE, edited or renamed after it ran, as it is now",
@@ -175,6 +178,8 @@ def _command(found: Arguments, words: list[str]) -> None:
         if not found.help:
             raise UsageError("no command was given: {}".format(", ".join(COMMANDS)), advice=_HELP)
         return
+    if words[0] == "migrations" and words[1:]:  # `migrations test` and `test` are one command
+        words = words[1:]
     found.command = words[0]
     if found.command not in COMMANDS:
         raise UsageError(f"unknown command {words[0]}", advice=_near(words[0], list(COMMANDS)))

@@ -32,8 +32,9 @@ Effect = NamedTuple(
     [
         ("relation", str),
         ("kind", str),  # "table", "index", …
-        ("lock", "str | None"),  # as the manual writes it: "ACCESS EXCLUSIVE"; None when none was added
+        ("lock", str),  # the strongest held on it by now, as the manual writes it: "ACCESS EXCLUSIVE"
         ("blocks", str),
+        ("held_already", bool),  # an earlier statement of the file took it
         ("rewritten", bool),
         ("scanned", bool),
     ],
@@ -61,6 +62,12 @@ where l.locktype operator(pg_catalog.=) 'relation' and l.granted
   and l.relation::int8 operator(pg_catalog.>=) 16384
 """
 
+_SCANS = """
+select c.oid::text, pg_catalog.pg_stat_get_xact_numscans(c.oid)::text from pg_catalog.pg_class as c
+where c.relkind operator(pg_catalog.=) any ('{r,m,p}')
+  and pg_catalog.pg_stat_get_xact_numscans(c.oid) operator(pg_catalog.>) 0
+"""
+
 
 class Observer:
     """Watches one session against the relations that were there when it began."""
@@ -72,49 +79,61 @@ class Observer:
         for oid, name, kind, node, table in connection.query(_BASE):
             self._names[oid or ""] = (name or "", _KINDS.get(kind or "", "relation"), table or "0")
             self._files[oid or ""] = node or "0"
-        self._held: set[tuple[str, str]] = set()
+        self._held: dict[str, str] = {}  # the strongest mode on each relation
         self._scans: dict[str, int] = {}
 
-    @property
-    def relations(self) -> list[str]:
-        """Name the tables that can be affected."""
-        return [name for name, kind, _ in self._names.values() if kind == "table"]
-
     def begin(self) -> None:
-        """Hear that a transaction begins: no lock is held, no scan counted."""
+        """Hear that a transaction is about to begin: no lock is held, and scans count from here."""
         self._held.clear()
-        self._scans.clear()
+        # The server adds up a session's scans over several transactions before it reports them.
+        self._scans = {oid or "": int(scans or 0) for oid, scans in self._connection.query(_SCANS)}
 
     def look(self) -> list[Effect]:
         """Return what came about since the last look in this transaction, by relation."""
         if not self._names:
             return []
-        modes: dict[str, str] = {}
-        rewritten, scanned = set(), set()
+        stronger, rewritten, scanned = set(), set(), set()
         for oid, mode, node, scans in self._connection.query(_LOOK):
             if oid is None or mode is None or oid not in self._names:
                 continue
-            if (oid, mode) not in self._held:
-                self._held.add((oid, mode))
-                modes[oid] = max(modes.get(oid, mode), mode, key=lambda one: STRENGTH.get(one, 0))
-            if self._files[oid] != "0" and node != "0" and node != self._files[oid]:
+            if STRENGTH.get(mode, 0) > STRENGTH.get(self._held.get(oid, ""), -1):
+                self._held[oid] = mode
+                stronger.add(oid)
+            if node != "0" and node != self._files[oid]:
                 self._files[oid] = node or "0"
                 rewritten.add(oid)
             if int(scans or 0) > self._scans.get(oid, 0):
                 self._scans[oid] = int(scans or 0)
                 scanned.add(oid)
-        # An index is rewritten with its table; the table says it.
-        rewritten -= {oid for oid in rewritten if self._names[oid][2] in rewritten}
-        touched = {oid for oid, mode in modes.items() if BLOCKS.get(mode)} | rewritten | scanned
+        touched = {oid for oid in stronger | scanned if BLOCKS.get(self._held[oid])} | rewritten
+        # What happens to an index because of what happens to its table goes without saying.
+        touched -= {oid for oid in touched if self._is_index(oid) and self._goes_along(oid, rewritten)}
         return [
-            self._effect(oid, modes.get(oid), oid in rewritten, oid in scanned)
+            self._effect(oid, oid not in stronger, oid in rewritten, oid in scanned)
             for oid in sorted(touched, key=int)
         ]
 
-    def _effect(self, oid: str, mode: str | None, rewritten: bool, scanned: bool) -> Effect:
+    def _is_index(self, oid: str) -> bool:
+        return self._names[oid][1] == "index"
+
+    def _goes_along(self, oid: str, rewritten: set[str]) -> bool:
+        table = self._names[oid][2]
+        return table in rewritten or (
+            oid not in rewritten and STRENGTH[self._held[oid]] <= STRENGTH.get(self._held.get(table, ""), 0)
+        )
+
+    def _effect(self, oid: str, held_already: bool, rewritten: bool, scanned: bool) -> Effect:
         name, kind, _ = self._names[oid]
-        lock = _manual(mode) if mode is not None and BLOCKS.get(mode) else None
-        return Effect(name, kind, lock, BLOCKS.get(mode or "", ""), rewritten, scanned and kind != "index")
+        mode = self._held[oid]
+        return Effect(
+            name,
+            kind,
+            _manual(mode),
+            BLOCKS.get(mode, ""),
+            held_already,
+            rewritten,
+            scanned and kind != "index",
+        )
 
 
 def _manual(mode: str) -> str:

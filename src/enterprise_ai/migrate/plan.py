@@ -9,7 +9,7 @@ from .connection import Connection
 from .errors import DONE, FAILED
 from .observe import Observer
 from .records import NamedTuple
-from .rehearsal import FilePlan, Rehearsal, TouchesSharedObjects
+from .rehearsal import FilePlan, Rehearsal, Step, TouchesSharedObjects
 from .report import duration, render
 from .runner import check
 from .scratch import copy_schema, scratch_database
@@ -196,27 +196,29 @@ def show(result: PlanResult, line: Callable[[str], None]) -> None:
         line(f"longest open transaction now: {who}, for {one.seconds} s")
 
 
-def effect_lines(step: Any, sizes: dict[str, Size], transaction: bool) -> list[str]:
-    """Put into lines what a statement does; partitions of one table that fare alike are told together."""
-    told: dict[tuple[str, ...], list[str]] = {}
+def effect_lines(step: Step, sizes: dict[str, Size], transaction: bool) -> list[str]:
+    """Put into lines what a statement does; relations that fare alike, such as partitions, are told together."""
+    told: dict[tuple[str, str], list[str]] = {}
     for one in step.effects:
         what = []
-        if one.lock:
-            until = " until the file commits" if transaction else ""
-            what.append(f"{one.lock}: blocks {one.blocks}{until}")
         if one.rewritten:
-            what.append("rewritten" if one.kind != "index" else "built anew")
+            what.append("built anew" if one.kind == "index" else "rewritten")
         if one.scanned:
             what.append("read from end to end")
+        if one.blocks:
+            until = " until the file commits" if transaction else ""
+            held = " (held already)" if one.held_already else f": blocks {one.blocks}{until}"
+            what.append(f"{one.lock}{held}")
         size = sizes.get(one.relation)
         shown = one.relation if one.kind != "index" else "index " + one.relation
         if size is not None:
-            shown += f" ({_bytes(size.bytes)}, about {size.rows} rows)"
-        told.setdefault(tuple(what), []).append(shown)
+            rows = f", about {size.rows} rows" if size.rows else ""
+            shown += f" ({_bytes(size.bytes)}{rows})"
+        told.setdefault((one.kind, "; ".join(what)), []).append(shown)
     lines = []
-    for texts, relations in told.items():
+    for (_, what_all), relations in told.items():
         names = ", ".join(relations[:4]) + (f" and {len(relations) - 4} more" if len(relations) > 4 else "")
-        lines.append("{}: {}".format(names, "; ".join(texts)))
+        lines.append(f"{names} - {what_all}")
     return lines + ["advice: " + text for text in step.advice]
 
 

@@ -73,8 +73,11 @@ def singles(batch: Batch) -> Iterator[Batch]:
 class Rehearsal:
     """Tries files one after the other on one connection."""
 
-    def __init__(self, connection: Connection, lock_timeout: int | None, *, commits: bool) -> None:
+    def __init__(
+        self, connection: Connection, lock_timeout: int | None, *, commits: bool, shared: bool = False
+    ) -> None:
         self._connection = connection
+        self._shared = shared  # whether what all databases of the server share may change
         self._commits = commits  # each file of its own, or all in one transaction that the caller ends
         self._lock_timeout = lock_timeout
         self._open = False
@@ -133,13 +136,13 @@ class Rehearsal:
         if self._open:
             return
         timeout = "" if self._lock_timeout is None else f"; set local lock_timeout = {self._lock_timeout}"
-        self._connection.query("begin" + timeout)
         observer.begin()
+        self._connection.query("begin" + timeout)
         self._open = not self._commits
 
     def _end(self) -> None:
         """Commit what is only in the scratch copy; undo what is not."""
-        if self._connection.query(f"select ({_SHARED})::text")[0][0] != "0":
+        if not self._shared and self._connection.query(f"select ({_SHARED})::text")[0][0] != "0":
             self._rollback()
             raise TouchesSharedObjects()
         try:
@@ -161,12 +164,11 @@ def _by_the_manual(words: tuple[str, ...]) -> list[Effect]:
         return []
     if words[:2] in (("create", "database"), ("drop", "database"), ("alter", "system")):
         return []
+    table = "(its table, by the manual)"
     if words[:2] == ("vacuum", "full") or words[:1] == ("cluster",):
-        return [
-            Effect("(its table, by the manual)", "table", "ACCESS EXCLUSIVE", "reads and writes", True, True)
-        ]
+        return [Effect(table, "table", "ACCESS EXCLUSIVE", "reads and writes", False, True, True)]
     blocks = "VACUUM and other changes of the schema"
-    return [Effect("(its table, by the manual)", "table", "SHARE UPDATE EXCLUSIVE", blocks, False, False)]
+    return [Effect(table, "table", "SHARE UPDATE EXCLUSIVE", blocks, False, False, False)]
 
 
 def advice(words: tuple[str, ...], text: str, effects: list[Effect]) -> list[str]:
@@ -202,6 +204,6 @@ def advice(words: tuple[str, ...], text: str, effects: list[Effect]) -> list[str
         )
     elif scanned:
         said.append("reads the whole table under this lock: the wait grows with its size")
-    if blocking and not said and any(one.blocks == "reads and writes" for one in blocking):
+    if not said and any(one.blocks == "reads and writes" and not one.held_already for one in blocking):
         said.append("short by itself, but it waits for the longest transaction that uses the table")
     return said
