@@ -12,12 +12,13 @@ from . import sql
 from .checks import Checked
 from .compare import Comparison
 from .diff import difference, explain
+from .doubts import half_done
 from .errors import LockNotObtained, MigrateError, UsageError
 from .journal import Journal
 from .lock import RunnerLock
 from .results import AcceptResult, BaselineResult, ResolveResult
 from .script import Script
-from .steps import half_done, still_running
+from .steps import still_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import time
 
+from . import doubts, outcome, sql
 from . import journal as _journal
 from . import ledger as _ledger
-from . import outcome, sql
-from .advice import advice_for
 from .apply import FileRun
 from .errors import (
     ConnectionLost,
     FileError,
-    HistoryDisagrees,
     Interrupted,
     LockNotObtained,
-    MigrateError,
     MigrationFailed,
     ServerError,
 )
@@ -74,7 +71,7 @@ class StepRun(FileRun):
         earlier = {step.number: step for step in self._journal.steps(self.file.name)}
         for step in earlier.values():
             if step.is_rollback != self.is_rollback:
-                raise half_done(step)
+                raise doubts.half_done(step)
         lock_timeout = self.checked.directives.lock_timeout or 0
         settings = f"set lock_timeout = {lock_timeout}"
         if self.timeouts[1] is not None:
@@ -91,14 +88,14 @@ class StepRun(FileRun):
             self._step(number, batch, earlier.pop(number, None))
         for step in earlier.values():
             if step.is_done:
-                raise self._edited(step, None)
+                raise doubts.edited(step, None)
 
     def _step(self, number: int, batch: Batch, earlier: Step | None) -> None:
         """Run a statement, unless an earlier attempt did."""
         text = batch.text.replace("\r\n", "\n").replace("\r", "\n")
         if earlier is not None and (earlier.is_done or self._took_effect(earlier, batch)):
             if earlier.statement != text:
-                raise self._edited(earlier, batch)
+                raise doubts.edited(earlier, batch.line)
             for _ in batch.data or ():
                 pass
             if earlier.kind == outcome.SETTING:
@@ -116,7 +113,7 @@ class StepRun(FileRun):
             return True
         verdict = outcome.decide(self._journal.connection, step)
         if verdict.done is None:
-            raise self._in_doubt(step, batch)
+            raise doubts.in_doubt(step, self.checked.script.place(batch.offset), self.state())
         if verdict.mend is not None:
             self.say(f"{self.file.name}: statement {step.number} was interrupted; running:  {verdict.mend}")
             self.session.connection.query(verdict.mend)
@@ -215,7 +212,7 @@ class StepRun(FileRun):
         self._journal.failed(step, failure.message)
         failure.state = self.state()
         if server is not None:
-            failure.advice = _advice(step, server)
+            failure.advice = doubts.advice_about(step, server)
         if step.kind != outcome.ATOMIC:
             self._explain_leftovers(failure, step)
         again = f"Run again when that is mended: it goes on at statement {step.number}."
@@ -224,15 +221,9 @@ class StepRun(FileRun):
 
     def _explain_leftovers(self, failure: MigrationFailed, step: Step) -> None:
         now = outcome.invalid_indexes(self._journal.connection)
-        left = [name for oid, name in now.items() if oid not in self._invalid]
-        for name in left:
-            failure.state += f"\nIt left the invalid index {name}, which costs writes and serves no read."
-        lines = [f"DROP INDEX CONCURRENTLY {name};" for name in left]
-        if left and step.kind == "create index":
-            lines.insert(0, "The next run drops the invalid index before it builds it again. To drop it now:")
-        elif left:
-            lines.insert(0, "To drop it:")
-        failure.advice = "\n".join(part for part in (failure.advice, *lines) if part)
+        left, advice = doubts.leftovers(step, [name for oid, name in now.items() if oid not in self._invalid])
+        failure.state = "\n".join([failure.state, *left])
+        failure.advice = "\n".join(part for part in (failure.advice, *advice) if part)
 
     def _check_index(self, step: Step, batch: Batch) -> None:
         """Refuse to go on with an invalid index of that name that IF NOT EXISTS was content with."""
@@ -254,36 +245,9 @@ class StepRun(FileRun):
                     f"  or drop it:  DROP INDEX CONCURRENTLY {name};"
                 )
 
-    def _edited(self, step: Step, batch: Batch | None) -> HistoryDisagrees:
-        where, what = self.file.name, "was removed"
-        if batch is not None:
-            where, what = f"{where}:{batch.line}", "was edited"
-        return HistoryDisagrees(
-            f"{where}: the file is half done, and statement {step.number}, which ran already, {what}; "
-            f"it ran as:\n    {_first_line(step.statement)}",
-            state="Nothing was run.",
-            advice=f"Restore that statement. The ones from statement {self.done + 2} on may be changed.\n"
-            f"To forget what ran and begin {self.file.name} anew:  rollback {self.file.name}",
-        )
-
-    def _in_doubt(self, step: Step, batch: Batch) -> FileError:
-        return FileError(
-            f"whether statement {step.number} of {self.file.name} took effect is not known: it was started, "
-            f"but its end was not seen, and the catalogue cannot tell:\n    {_first_line(step.statement)}",
-            place=self.checked.script.place(batch.offset),
-            state=self.state(),
-            advice="Look into the database, then say so; migrate goes on from there:\n"
-            f"    resolve {self.file.name} --as applied    it took effect, go on behind it\n"
-            f"    resolve {self.file.name} --as pending    it did not, run it again",
-        )
-
     def state(self) -> str:
         what = f"the rollback of {self.file.name}" if self.is_rollback else self.file.name
-        if not self.done:
-            return f"No statement of {what} is known to be done."
-        which = "Statement 1" if self.done == 1 else f"Statements 1 to {self.done}"
-        verb = "is" if self.done == 1 else "are"
-        return f"{which} of {what} {verb} done and will not run again; the rest is not done."
+        return doubts.done_so_far(what, self.done)
 
 
 def still_running(connection: Connection, step: Step) -> bool:
@@ -297,23 +261,6 @@ def still_running(connection: Connection, step: Step) -> bool:
     )
 
 
-def half_done(step: Step) -> MigrateError:
-    """Say that a file cannot be run one way because it is half done the other way."""
-    one, other = ("rollback", "migrate") if step.is_rollback else ("migrate", "rollback")
-    again = f"rollback {step.name} --execute" if step.is_rollback else "migrate"
-    return MigrateError(
-        f"{step.name} is half done: its {one} stopped at statement {step.number}",
-        state=f"The {other} was not begun.",
-        advice=f"Finish it first:  {again}\nOr forget what was noted of it:  rollback {step.name}",
-    )
-
-
-def _advice(step: Step, server: ServerError) -> str:
-    if server.sqlstate == "23505" and step.kind == "create index":
-        return "The rows that DETAIL names are not unique: mend them."
-    return advice_for(server.fields)
-
-
 def _singly(batches: Iterator[Batch]) -> Iterator[Batch]:
     """Cut batches into single statements."""
     for batch in batches:
@@ -323,8 +270,3 @@ def _singly(batches: Iterator[Batch]) -> Iterator[Batch]:
             single = Batch(text, batch.offset + one.start, batch.line_at(one.start), [alone])
             single.data = batch.data
             yield single
-
-
-def _first_line(text: str) -> str:
-    line = text.split("\n", 1)[0]
-    return line if len(line) <= 100 else line[:99] + "…"

@@ -152,7 +152,7 @@ class _Removal(FileRun):
                 f"set local search_path = pg_catalog; {removal} returning {ROLE_SETTINGS}"
             )
         except ServerError as error:
-            raise self._record_failed(error) from error
+            raise self._record_failed(error, fired=False) from error
         if not rows:
             raise self._not_ours()
         self.session.saw_role_settings(rows[0][0])
