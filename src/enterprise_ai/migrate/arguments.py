@@ -51,6 +51,12 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
         "--target": ("FILE", str, "the last file to run"),
         "--dry-run": ("", str, "check the pending files and list them; run nothing"),
         "--allow-out-of-order": ("", str, "run a new file although a later one ran already"),
+        "--each": (
+            "FILE|QUERY",
+            str,
+            "many databases or schemas: the lines of a file, or the rows of a query",
+        ),
+        "--jobs": ("N", _count, "how many of them at the same time (4)"),
         "--lock-timeout": ("SECONDS", _seconds, "how long a statement may wait for a lock (2; 0: for ever)"),
         "--lock-attempts": ("N", _count, "how often a file is tried when it meets locks (10)"),
         "--statement-timeout": ("SECONDS", _seconds, "how long a statement may run (0: for ever)"),

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH100, PTH112, PTH118, PTH119, PTH120  pathlib would cost a tenth of a no-op run
+# ruff: noqa: PTH100, PTH112, PTH113, PTH118, PTH119, PTH120  pathlib would cost a tenth of a no-op run
 """The command line of the engine: parse, call, print; every front door leads here."""
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class _Command:
             return command(None)
         if self.arguments.command == "test":  # makes databases, so never where DATABASE_URL happens to point
             return command(self.arguments.text("--database-url"))
-        if url or any(os.environ.get(name) for name in _NAMES_A_SERVER):
+        each = self.arguments.text("--each")
+        if url or any(os.environ.get(name) for name in _NAMES_A_SERVER) or (each and os.path.isfile(each)):
             return command(url)
         with _embedded(self.printer.say) as embedded:
             return command(embedded)
@@ -93,8 +94,35 @@ class _Command:
             signals=True,
         )
 
-    def _migrate(self, url: str | None) -> int:
+    def _migrate_each(self, url: str | None, each: str) -> int:
+        from .fanout import FanOut, exit_code, table
+        from .interrupts import Interrupts
+        from .places import places
 
+        with Interrupts() as interrupts:
+            fan_out = FanOut(
+                self._migrator(url),
+                places(each, url),
+                jobs=int(self.arguments.number("--jobs") or 4),
+                target=self.arguments.text("--target"),
+                allow_out_of_order=self.arguments.is_set("--allow-out-of-order"),
+                say=self.printer.say,
+                interrupts=interrupts,
+            )
+            outcomes = fan_out.run(dry_run=self.arguments.is_set("--dry-run"))
+            code = 128 + interrupts.requested if interrupts.requested else exit_code(outcomes)
+        if self.json:
+            document = {"command": "migrate", "exit_code": code, "each": [one._asdict() for one in outcomes]}
+            _print_json({**document, "error": None})
+        else:
+            for line in table(outcomes):
+                self.printer.line(line)
+        return code
+
+    def _migrate(self, url: str | None) -> int:
+        each = self.arguments.text("--each")
+        if each is not None:
+            return self._migrate_each(url, each)
         dry_run = self.arguments.is_set("--dry-run")
         result = self._migrator(url).migrate(
             target=self.arguments.text("--target"),
@@ -200,9 +228,7 @@ class _Command:
     def _report(self, code: int, document: dict[str, Any]) -> int:
         """Print the document of a command that has printed its lines already."""
         if self.json:
-            _print_json(
-                {"command": self.arguments.command, "exit_code": code, **document, "error": None}
-            )
+            _print_json({"command": self.arguments.command, "exit_code": code, **document, "error": None})
         return code
 
     def _rollback(self, url: str | None) -> int:
@@ -334,7 +360,9 @@ def _failure(error: MigrateError, argv: list[str], printer: Printer) -> dict[str
             "state": error.state,
             "advice": error.advice,
             "place": place._asdict() if place is not None else None,
-            "blockers": [one._asdict() for one in error.blockers] if isinstance(error, MigrationFailed) else [],
+            "blockers": [one._asdict() for one in error.blockers]
+            if isinstance(error, MigrationFailed)
+            else [],
             "server": server.fields if server is not None else None,
         },
     }

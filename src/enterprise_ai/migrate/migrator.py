@@ -114,6 +114,22 @@ class Migrator:
         finally:
             connection.close()
 
+    def at(
+        self,
+        target: Target,
+        say: Callable[[str], None],
+        listener: Listener,
+        interrupts: Interrupts | None,
+    ) -> Migrator:
+        """Return a migrator of the same files and options for another place, stopped by somebody else's signals."""
+        import copy
+
+        self.files  # noqa: B018  read once, for all of them
+        other = copy.copy(self)
+        other._target, other._say, other._listener = target, say, listener
+        other._signals, other._interrupts = False, interrupts
+        return other
+
     def status(self) -> StatusResult:
         """Compare history and files; writes nothing and waits for nobody."""
         from . import journal as _journal
@@ -251,6 +267,7 @@ class Migrator:
     ) -> MigrateResult:
         """Run what is pending with the lock held; all is read again, another runner may have been here."""
         from . import journal as _journal
+        from .fingerprints import Watch
         from .pooler import refuse_untransacted
         from .results import Done, MigrateResult
         from .runner import check
@@ -261,20 +278,25 @@ class Migrator:
         try:
             history = run.lock_history(history, connection)
             pending, notes = self._pending(connection, history, last, allow_out_of_order)
-            _journal.refuse_strays(connection, history, [file.name for file in self.files])
+            killed = _journal.refuse_strays(connection, history, [file.name for file in self.files])
             checked = check(pending, connection)
             if pooled:
                 refuse_untransacted(checked)
             history = run.prepare(history, connection) if pending else history
             done: list[Done] = []
-            for one in checked:
-                listener.started(one.script.file.name, one.statements)
-                milliseconds = run.apply(one, history)
-                if milliseconds is None:
-                    continue
-                result = Done(one.script.file.name, milliseconds, one.statements)
-                done.append(result)
-                listener.finished(result)
+            watch = Watch(connection, history, self._say, killed)
+            try:
+                for one in checked:
+                    listener.started(one.script.file.name, one.statements)
+                    milliseconds = run.apply(one, history)
+                    if milliseconds is None:
+                        continue
+                    result = Done(one.script.file.name, milliseconds, one.statements)
+                    done.append(result)
+                    listener.finished(result)
+            finally:
+                if done or not all(one.directives.transaction for one in checked):
+                    watch.after(run)
             left = [file.name for file in Comparison(self.files, history.applied).pending[len(checked) :]]
             return MigrateResult(self.database, tuple(done), tuple(left), tuple(notes))
         finally:
