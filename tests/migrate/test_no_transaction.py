@@ -485,3 +485,44 @@ def test_status_of_a_login_with_only_select_on_the_history_works_while_a_file_is
     project.migrate()
     _, reader = login("grant select on schema_migrations to {}")
     assert "1 applied, 1 pending" in project.ok("status", url=reader).out
+
+
+def test_what_a_half_done_file_made_is_no_drift(project):
+    filled(project)
+    project.add("002_i.sql", HEAD + "create index concurrently t_id on t (id);\nselect nope;\n")
+    project.migrate()
+    project.ok("verify")
+    project.add("002_i.sql", HEAD + "create index concurrently t_id on t (id);\nselect 1;\n")
+    assert "not as" not in project.ok("migrate").err
+    project.ok("verify")
+
+
+def test_what_a_killed_run_made_is_no_drift(project):
+    filled(project)
+    project.add(
+        "002_i.sql", HEAD + "create index concurrently t_id on t (id);\nselect pg_sleep(20), 'mark-k';\n"
+    )
+    running = project.start("migrate")
+    wait_until(lambda: sleeping(project.url, "mark-k"))
+    running.kill()
+    running.wait()
+    query(
+        project.url,
+        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%mark-k%' and pid <> pg_backend_pid()",
+    )
+    project.add("002_i.sql", HEAD + "create index concurrently t_id on t (id);\nselect 1;\n")
+    project.ok("migrate")
+    project.ok("verify")
+
+
+def test_a_rollback_block_is_checked_by_verify(project):
+    filled(project)
+    project.add(
+        "002_i.sql",
+        "create table u (id int);\nalter table t add column b int;\n-- rollback:\n--   drop table u;\n",
+    )
+    project.ok("migrate")
+    project.ok("rollback", "002_i.sql", "--execute")
+    done = project.run("verify")
+    assert done.code == 7
+    assert "t.b" in done.out

@@ -92,16 +92,21 @@ def kept(connection: Connection, history: History) -> Kept | None:
 class Watch:
     """Takes the state before and after a run."""
 
-    def __init__(self, connection: Connection, history: History, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, connection: Connection, history: History, say: Callable[[str], None], killed: bool = False
+    ) -> None:
         self._history = history
         self._say = say
         self._kept: Kept | None = None
         self._before: Objects = {}
         if history.applied:
-            self._look(connection)
+            self._look(connection, killed)
 
-    def _look(self, connection: Connection) -> None:
+    def _look(self, connection: Connection, killed: bool) -> None:
+        """Read what was right before; what a run made that was killed within a file counts as right."""
         try:
+            if killed:
+                keep(connection, self._history)
             self._kept = kept(connection, self._history)
             if self._kept is None:
                 return
@@ -128,11 +133,7 @@ class Watch:
             else:
                 self._keep(run.session.connection)
         except (ConnectionFailed, ConnectionLost, ServerError) as error:
-            code = f" ({error.sqlstate})" if isinstance(error, ServerError) else ""
-            self._say(
-                f"the state of the catalogue was not kept: {run.target.redact(str(error))}{code}; "
-                "`verify` has nothing to compare with until the next run, or `verify --accept`"
-            )
+            self._say(_not_kept(run.target.redact(str(error)), error))
 
     def _keep(self, connection: Connection) -> None:
         wrong = ""
@@ -153,12 +154,28 @@ class Watch:
         return _catalogue.RECORD.join(records)
 
 
+def _not_kept(text: str, error: Exception) -> str:
+    code = f" ({error.sqlstate})" if isinstance(error, ServerError) else ""
+    return (
+        f"the state of the catalogue was not kept: {text}{code}; "
+        "`verify` has nothing to compare with until the next run, or `verify --accept`"
+    )
+
+
+def adopt(connection: Connection, history: History, say: Callable[[str], None]) -> None:
+    """Take the present state for what the newest migration left, where nothing tells otherwise."""
+    try:
+        keep(connection, history)
+    except ServerError as error:
+        say(_not_kept(str(error), error))
+
+
 def keep(connection: Connection, history: History, wrong: str = "") -> None:
     """Keep the present state for the newest migration; raise `ServerError`."""
     states = table(history)
     exists = connection.query(f"select pg_catalog.to_regclass({sql.quote(states)})::text")[0][0]
     create = "" if exists else _CREATE.format(table=states) + "; "
-    connection.query(
+    statements = (
         f"begin; {_catalogue.SETTINGS}; {create}"
         f"insert into {states} (migration_id, migration_name, server_version, objects, wrong) "
         f"select h.id, h.migration_name, {connection.version}, "
@@ -166,3 +183,8 @@ def keep(connection: Connection, history: History, wrong: str = "") -> None:
         f"from {history.table} as h order by h.id desc limit 1; "
         f"delete from {states} where id <= (select max(id) from {states}) - {_KEEP}; commit"
     )
+    try:
+        connection.query(statements)
+    except ServerError:
+        connection.query("rollback")
+        raise

@@ -191,9 +191,13 @@ def half_done(steps: list[Step]) -> tuple[HalfDone, ...]:
     return tuple(found)
 
 
-def refuse_strays(connection: Connection, history: History, names: list[str]) -> None:
-    """Raise `HistoryDisagrees` for a half-done file that is not there any more, and for a half-done rollback."""
-    for file in half_done(read(connection, history)):
+def refuse_strays(connection: Connection, history: History, names: list[str]) -> bool:
+    """Raise `HistoryDisagrees` for a half-done file that is not there any more, and for a half-done rollback.
+
+    Return whether an earlier run was killed within a file, so that nobody noted how it left the database.
+    """
+    found = half_done(read(connection, history))
+    for file in found:
         if file.is_rollback:
             raise HistoryDisagrees(
                 f"the rollback of {file.name} is half done ({file.done} of its statements have run)",
@@ -206,6 +210,7 @@ def refuse_strays(connection: Connection, history: History, names: list[str]) ->
                 state="Nothing was run.",
                 advice=f"Bring the file back, or forget what ran of it:  rollback {file.name}",
             )
+    return any(file.error is None for file in found)
 
 
 def abandon(connection: Connection, history: History, steps: list[Step], reason: str | None) -> None:
