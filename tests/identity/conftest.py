@@ -17,7 +17,11 @@ from tests.servers import Server
 CONTEXT = "select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))"
 # Logins as a deployment has them: an application, a service that signs people in, an operator. The one for the
 # application may create in public, as everybody could before PostgreSQL 15 where nobody took that away.
-LOGINS = {"app": "enterprise_ai_app", "gateway": "enterprise_ai_gateway", "operator": "enterprise_ai_operator"}
+LOGINS = {
+    "app": "enterprise_ai_app",
+    "gateway": "enterprise_ai_gateway",
+    "operator": "enterprise_ai_operator",
+}
 
 
 @dataclass
@@ -54,7 +58,10 @@ class World:
 
     def new_tenant(self, slug: str) -> Tenant:
         with self.owner() as conn:
-            return Tenant(conn.execute("select identity.create_tenant(%s, %s)", [slug, slug.title()]).fetchone()[0], slug)
+            return Tenant(
+                conn.execute("select identity.create_tenant(%s, %s)", [slug, slug.title()]).fetchone()[0],
+                slug,
+            )
 
     def new_person(self, tenant: Tenant, name: str | None = None, status: str = "active") -> UUID:
         self._made += 1
@@ -71,12 +78,15 @@ class World:
         with self.connect("gateway") as conn, conn.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
             cursor.execute("select platform.open_context(%s, %s)", [tenant.id, person])
             return cursor.execute(
-                "select * from identity.start_session(%s, %s::smallint, is_refreshable => %s)", [person, level, refreshable]
+                "select * from identity.start_session(%s, %s::smallint, is_refreshable => %s)",
+                [person, level, refreshable],
             ).fetchone()
 
 
 @pytest.fixture(scope="module")
-def world(server: Server, superuser: psycopg.Connection[Any], migrator: str, template: str) -> Iterator[World]:
+def world(
+    server: Server, superuser: psycopg.Connection[Any], migrator: str, template: str
+) -> Iterator[World]:
     for login, role in LOGINS.items():
         with contextlib.suppress(psycopg.errors.DuplicateObject):
             superuser.execute(f"create role {login}_login login in role {role}")

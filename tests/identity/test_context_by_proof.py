@@ -18,7 +18,9 @@ def session(world):
 
 def change_session(world, session, assignment):
     with world.owner(world.here) as conn:
-        assert conn.execute(f"update identity.user_sessions set {assignment} where id = %s", [session.session_id]).rowcount
+        assert conn.execute(
+            f"update identity.user_sessions set {assignment} where id = %s", [session.session_id]
+        ).rowcount
 
 
 def test_a_session_token_opens_its_own_context(world, app, session):
@@ -32,8 +34,13 @@ def test_a_session_token_opens_its_own_context(world, app, session):
     }  # fmt: skip
     assert app.execute("select platform.context()").fetchone()[0] == fields
     assert app.execute(WHO).fetchone() == (world.here.id, ada, ada)
-    assert {row[0] for row in app.execute("select email from identity.users")} >= {"ada@here.test", "bob@here.test"}
-    assert not [row for row in app.execute("select email from identity.users") if row[0].endswith("@there.test")]
+    assert {row[0] for row in app.execute("select email from identity.users")} >= {
+        "ada@here.test",
+        "bob@here.test",
+    }
+    assert not [
+        row for row in app.execute("select email from identity.users") if row[0].endswith("@there.test")
+    ]
 
 
 @pytest.mark.parametrize("ending", [
@@ -61,7 +68,9 @@ def test_any_other_token_is_told_the_same(world, app, session):
     for other in others:
         with pytest.raises(psycopg.Error) as caught, app.transaction():
             app.execute(OPEN, [other])
-        messages.add((caught.value.sqlstate, caught.value.diag.message_primary, caught.value.diag.message_hint))
+        messages.add(
+            (caught.value.sqlstate, caught.value.diag.message_primary, caught.value.diag.message_hint)
+        )
         assert app.execute("select platform.context()").fetchone() == (None,)
     assert len(messages) == 1
     assert messages.pop()[0] == "ZI004"
@@ -71,14 +80,19 @@ def test_use_keeps_a_session_alive_no_more_than_once_a_minute(world, session):
     def seen():
         with world.owner(world.here) as conn:
             return conn.execute(
-                "select last_seen_at, idle_expires_at from identity.user_sessions where id = %s", [session.session_id]
+                "select last_seen_at, idle_expires_at from identity.user_sessions where id = %s",
+                [session.session_id],
             ).fetchone()
 
     first = seen()
     with world.connect("app") as conn:
         conn.execute(OPEN, [session.session_token])
     assert seen() == first
-    change_session(world, session, "last_seen_at = now() - interval '61 seconds', idle_expires_at = now() + interval '1 second'")
+    change_session(
+        world,
+        session,
+        "last_seen_at = now() - interval '61 seconds', idle_expires_at = now() + interval '1 second'",
+    )
     with world.connect("app") as conn:
         conn.execute(OPEN, [session.session_token])
     assert seen()[0] >= first[0]
@@ -86,13 +100,19 @@ def test_use_keeps_a_session_alive_no_more_than_once_a_minute(world, session):
 
 
 def test_sliding_ends_at_the_sessions_absolute_limit(world, session):
-    change_session(world, session, "last_seen_at = now() - interval '10 minutes', expires_at = now() + interval '5 minutes',"
-                   " idle_expires_at = now() + interval '1 minute'")
+    change_session(
+        world,
+        session,
+        "last_seen_at = now() - interval '10 minutes', expires_at = now() + interval '5 minutes',"
+        " idle_expires_at = now() + interval '1 minute'",
+    )
     with world.connect("app") as conn:
         conn.execute(OPEN, [session.session_token])
     with world.owner(world.here) as conn:
-        assert conn.execute("select idle_expires_at = expires_at from identity.user_sessions where id = %s",
-                            [session.session_id]).fetchone() == (True,)
+        assert conn.execute(
+            "select idle_expires_at = expires_at from identity.user_sessions where id = %s",
+            [session.session_id],
+        ).fetchone() == (True,)
 
 
 def test_requests_of_one_session_do_not_wait_for_each_other(world, session):
@@ -127,7 +147,10 @@ def test_a_lock_out_does_not_end_what_is_going_on(world, app):
     person = world.new_person(world.here)
     token = world.new_session(world.here, person).session_token
     with world.owner(world.here) as conn:
-        conn.execute("update identity.users set status = 'locked', locked_until = now() + interval '1 hour' where id = %s", [person])
+        conn.execute(
+            "update identity.users set status = 'locked', locked_until = now() + interval '1 hour' where id = %s",
+            [person],
+        )
     app.execute(OPEN, [token])
     assert app.execute(WHO).fetchone() == (world.here.id, person, person)
 
@@ -154,7 +177,10 @@ def test_the_context_survives_set_local_role_and_ends_with_the_transaction(world
 
 def test_a_backend_shared_by_transactions_of_many_hands_nothing_on(world, app):
     """What a pooler in transaction mode does: one backend, one tenant after the other, prepared statements kept."""
-    tokens = {tenant.id: world.new_session(tenant, tenant.people["ada"]).session_token for tenant in (world.here, world.there)}
+    tokens = {
+        tenant.id: world.new_session(tenant, tenant.people["ada"]).session_token
+        for tenant in (world.here, world.there)
+    }
     for tenant_id in [world.here.id, world.there.id] * 3:
         with app.transaction():
             app.execute(OPEN, [tokens[tenant_id]], prepare=True)
@@ -166,13 +192,18 @@ def test_a_backend_shared_by_transactions_of_many_hands_nothing_on(world, app):
 
 def test_parallel_workers_see_the_context_that_the_leader_verified(world, app, session):
     with world.owner(world.here) as conn:
-        conn.execute("insert into identity.login_attempts (tenant_id, email, method, outcome)"
-                     " select %s, n || '@here.test', 'password', 'success' from generate_series(1, 5000) as n", [world.here.id])
+        conn.execute(
+            "insert into identity.login_attempts (tenant_id, email, method, outcome)"
+            " select %s, n || '@here.test', 'password', 'success' from generate_series(1, 5000) as n",
+            [world.here.id],
+        )
         conn.execute("grant select on identity.login_attempts to app_login")
     app.execute(OPEN, [session.session_token])
-    app.execute("set local min_parallel_table_scan_size = 0; set local parallel_setup_cost = 0;"
-                " set local parallel_tuple_cost = 0; set local enable_indexscan = off; set local enable_bitmapscan = off;"
-                " set local enable_indexonlyscan = off; set local max_parallel_workers_per_gather = 2")
+    app.execute(
+        "set local min_parallel_table_scan_size = 0; set local parallel_setup_cost = 0;"
+        " set local parallel_tuple_cost = 0; set local enable_indexscan = off; set local enable_bitmapscan = off;"
+        " set local enable_indexonlyscan = off; set local max_parallel_workers_per_gather = 2"
+    )
     query = "select count(*) from identity.login_attempts"
     plan = "\n".join(row[0] for row in app.execute(f"explain (analyze, costs off, timing off) {query}"))
     assert "Workers Launched: " in plan
@@ -183,8 +214,11 @@ def test_parallel_workers_see_the_context_that_the_leader_verified(world, app, s
 def test_one_verification_a_statement(world, app, session):
     """Counted by the server: 500 rows, several tables, one call of the verifying function for each reference to a policy."""
     with world.owner(world.here) as conn:
-        conn.execute("insert into identity.users (tenant_id, email, display_name) select %s, n || '@many.test', 'N'"
-                     " from generate_series(1, 500) as n", [world.here.id])
+        conn.execute(
+            "insert into identity.users (tenant_id, email, display_name) select %s, n || '@many.test', 'N'"
+            " from generate_series(1, 500) as n",
+            [world.here.id],
+        )
     with psycopg.connect(world.server.url(world.name)) as conn:
         conn.execute("set track_functions = 'all'")
         conn.execute("select platform.open_session_context(%s)", [session.session_token])
@@ -202,10 +236,14 @@ def test_one_verification_a_statement(world, app, session):
 def api_key(world):
     with world.owner(world.here) as conn:
         conn.execute("delete from identity.api_keys")
-        (key,) = conn.execute("select identity._token('k', %s, platform.random_bytes(32))", [world.here.id]).fetchone()
-        conn.execute("insert into identity.api_keys (tenant_id, user_id, name, prefix, key_hash, scopes)"
-                     " values (%s, %s, 'robot', left(%s, 12), identity._token_hash(%s), '{document.read}')",
-                     [world.here.id, world.here.people["ada"], key, key])
+        (key,) = conn.execute(
+            "select identity._token('k', %s, platform.random_bytes(32))", [world.here.id]
+        ).fetchone()
+        conn.execute(
+            "insert into identity.api_keys (tenant_id, user_id, name, prefix, key_hash, scopes)"
+            " values (%s, %s, 'robot', left(%s, 12), identity._token_hash(%s), '{document.read}')",
+            [world.here.id, world.here.people["ada"], key, key],
+        )
     return key
 
 
@@ -214,13 +252,23 @@ def test_an_api_key_opens_a_context_confined_to_its_scopes(world, app, api_key):
     assert fields["scopes"] == ["document.read"]
     assert fields["user_id"] == str(world.here.people["ada"])
     assert fields["request_id"] == "r-2"
-    assert set(fields) == {"tenant_id", "user_id", "api_key_id", "scopes", "request_id", "authentication_level"}
+    assert set(fields) == {
+        "tenant_id",
+        "user_id",
+        "api_key_id",
+        "scopes",
+        "request_id",
+        "authentication_level",
+    }
     app.commit()
     with world.owner(world.here) as conn:
         assert conn.execute("select last_used_at is not null from identity.api_keys").fetchone() == (True,)
 
 
-@pytest.mark.parametrize("ending", ["revoked_at = now()", "created_at = now() - interval '2 days', expires_at = now() - interval '1 day'"])
+@pytest.mark.parametrize(
+    "ending",
+    ["revoked_at = now()", "created_at = now() - interval '2 days', expires_at = now() - interval '1 day'"],
+)
 def test_an_api_key_that_is_over_opens_nothing(world, app, api_key, ending):
     with world.owner(world.here) as conn:
         conn.execute(f"update identity.api_keys set {ending}")

@@ -123,15 +123,30 @@ def test_erasing_leaves_nothing_of_the_person(world, keeper, everything):
     keeper.save_profile(person, given_name="Grace", department="Navy")
     keeper.new_recovery_codes(person)
     with world.owner(world.here) as conn:
-        conn.execute("insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address)"
-                     " values (%s, %s, %s, 'password', 'success', '192.0.2.1')", [world.here.id, person, email])
+        conn.execute(
+            "insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address)"
+            " values (%s, %s, %s, 'password', 'success', '192.0.2.1')",
+            [world.here.id, person, email],
+        )
     keeper.erase(person)
     keeper._conn.commit()
     with world.owner(world.here) as conn:
-        row = conn.execute("select status, email, display_name, deleted_at is not null from identity.users where id = %s", [person]).fetchone()
+        row = conn.execute(
+            "select status, email, display_name, deleted_at is not null from identity.users where id = %s",
+            [person],
+        ).fetchone()
         assert row == ("erased", f"{person}@erased.invalid", "Erased user", True)
-        for table in ("user_profiles", "user_sessions", "api_keys", "one_time_tokens", "mfa_recovery_codes", "group_members"):
-            assert conn.execute(f"select count(*) from identity.{table} where user_id = %s", [person]).fetchone() == (0,), table
+        for table in (
+            "user_profiles",
+            "user_sessions",
+            "api_keys",
+            "one_time_tokens",
+            "mfa_recovery_codes",
+            "group_members",
+        ):
+            assert conn.execute(
+                f"select count(*) from identity.{table} where user_id = %s", [person]
+            ).fetchone() == (0,), table
         assert conn.execute("select count(*) from identity.login_attempts where email = %s or user_id = %s and ip_address is not null",
                             [email, person]).fetchone() == (0,)  # fmt: skip
     open_for(keeper._conn, world.here.id)
@@ -142,11 +157,15 @@ def test_erasing_leaves_nothing_of_the_person(world, keeper, everything):
 def test_a_legal_hold_keeps_people_from_being_erased(world, keeper, custodian):
     person = world.new_person(world.here)
     with world.owner(world.here) as conn:
-        (hold,) = conn.execute("insert into security.legal_holds (tenant_id, matter, reason, placed_by) values (%s, %s, 'x', %s) returning id",
-                               [world.here.id, f"case {person}", world.here.people["bob"]]).fetchone()
+        (hold,) = conn.execute(
+            "insert into security.legal_holds (tenant_id, matter, reason, placed_by) values (%s, %s, 'x', %s) returning id",
+            [world.here.id, f"case {person}", world.here.people["bob"]],
+        ).fetchone()
         if custodian != "everybody":
-            conn.execute("insert into security.legal_hold_custodians (tenant_id, hold_id, user_id) values (%s, %s, %s)",
-                         [world.here.id, hold, person if custodian == "themselves" else world.here.people["bob"]])
+            conn.execute(
+                "insert into security.legal_hold_custodians (tenant_id, hold_id, user_id) values (%s, %s, %s)",
+                [world.here.id, hold, person if custodian == "themselves" else world.here.people["bob"]],
+            )
     try:
         if custodian == "somebody else":
             keeper.erase(person)
@@ -156,7 +175,10 @@ def test_a_legal_hold_keeps_people_from_being_erased(world, keeper, custodian):
             assert keeper.get(person).status == "active"
     finally:
         with world.owner(world.here) as conn:
-            conn.execute("update security.legal_holds set released_at = now(), released_by = placed_by, release_reason = 'x' where id = %s", [hold])
+            conn.execute(
+                "update security.legal_holds set released_at = now(), released_by = placed_by, release_reason = 'x' where id = %s",
+                [hold],
+            )
 
 
 # Who is above whom
@@ -227,7 +249,10 @@ def test_groups_lie_within_each_other_without_a_circle(world):
             conn.execute(move, [a, c])
         assert caught.value.sqlstate == "ZI013"
         with pytest.raises(psycopg.Error) as caught, conn.transaction():
-            conn.execute("update identity.groups set parent_id = case id when %s then %s::uuid else %s end where id = any (%s)", [c, a, c, [a, c]])
+            conn.execute(
+                "update identity.groups set parent_id = case id when %s then %s::uuid else %s end where id = any (%s)",
+                [c, a, c, [a, c]],
+            )
         assert caught.value.sqlstate in ("ZI013", "23514")
 
 
@@ -236,4 +261,6 @@ def test_own_preferences_are_the_persons_to_write(world, app):
     open_session(app, world.new_session(world.here, person).session_token)
     app.execute("""select identity.save_my_preferences('{"chat.theme": "dark"}')""")
     app.execute("""select identity.save_my_preferences('{"chat.theme": "light"}')""")
-    assert app.execute("select preferences from identity.user_profiles where user_id = %s", [person]).fetchone() == ({"chat.theme": "light"},)
+    assert app.execute(
+        "select preferences from identity.user_profiles where user_id = %s", [person]
+    ).fetchone() == ({"chat.theme": "light"},)

@@ -35,7 +35,10 @@ def lives(world, token):
 def age_refresh(world, seconds):
     """Let the last use of every refresh token lie further back."""
     with world.owner(world.here) as conn:
-        conn.execute("update identity.refresh_tokens set used_at = used_at - make_interval(secs => %s) where used_at is not null", [seconds])
+        conn.execute(
+            "update identity.refresh_tokens set used_at = used_at - make_interval(secs => %s) where used_at is not null",
+            [seconds],
+        )
 
 
 def test_people_list_and_revoke_their_own_sessions(world, app, person):
@@ -43,7 +46,10 @@ def test_people_list_and_revoke_their_own_sessions(world, app, person):
     of_bob = world.new_session(world.here, world.here.people["bob"])
     open_session(app, second.session_token)
     sessions = Sessions(app)
-    assert [(s.id, s.is_current) for s in sessions.list()] == [(second.session_id, True), (first.session_id, False)]
+    assert [(s.id, s.is_current) for s in sessions.list()] == [
+        (second.session_id, True),
+        (first.session_id, False),
+    ]
     assert not sessions.revoke(of_bob.session_id)
     assert sessions.revoke(first.session_id)
     assert not sessions.revoke(first.session_id)
@@ -65,7 +71,10 @@ def test_limits_are_those_of_the_settings(world, person, session):
             "select idle_timeout, expires_at - started_at from identity.user_sessions where id = any (%s) order by expires_at",
             [[plain.session_id, session.session_id]],
         ).fetchall()
-    assert [(idle.total_seconds() / 60, total.total_seconds() / 3600) for idle, total in spans] == [(30, 12), (15, 30 * 24)]
+    assert [(idle.total_seconds() / 60, total.total_seconds() / 3600) for idle, total in spans] == [
+        (30, 12),
+        (15, 30 * 24),
+    ]
 
 
 def test_refreshing_gives_new_tokens_and_ends_the_old_ones(world, app, session):
@@ -81,7 +90,10 @@ def test_refreshing_gives_new_tokens_and_ends_the_old_ones(world, app, session):
 
 def test_a_session_idle_for_too_long_is_refreshed(world, app, session):
     with world.owner(world.here) as conn:
-        conn.execute("update identity.user_sessions set idle_expires_at = now() - interval '1 hour' where id = %s", [session.session_id])
+        conn.execute(
+            "update identity.user_sessions set idle_expires_at = now() - interval '1 hour' where id = %s",
+            [session.session_id],
+        )
     assert not lives(world, session.session_token)
     assert lives(world, refresh(app, session.refresh_token).token)
 
@@ -104,11 +116,19 @@ def test_reuse_after_the_grace_ends_the_family_although_the_request_fails(world,
     with world.owner(world.here) as conn:
         assert conn.execute("select revoked_reason from identity.user_sessions where id = %s", [session.session_id]).fetchone() == (
             "refresh token used twice",)  # fmt: skip
-        assert conn.execute("select count(*) from identity.refresh_tokens where session_id = %s and revoked_at is null",
-                            [session.session_id]).fetchone() == (0,)
-        assert [row[0] for row in conn.execute("select outcome from identity.login_attempts where method = 'refresh_token'"
-                                               " and user_id = (select user_id from identity.user_sessions where id = %s)"
-                                               " order by attempted_at, id", [session.session_id])] == ["success", "refused", "refused"]
+        assert conn.execute(
+            "select count(*) from identity.refresh_tokens where session_id = %s and revoked_at is null",
+            [session.session_id],
+        ).fetchone() == (0,)
+        assert [
+            row[0]
+            for row in conn.execute(
+                "select outcome from identity.login_attempts where method = 'refresh_token'"
+                " and user_id = (select user_id from identity.user_sessions where id = %s)"
+                " order by attempted_at, id",
+                [session.session_id],
+            )
+        ] == ["success", "refused", "refused"]
 
 
 def test_fifty_uses_of_one_refresh_token_at_once_make_one_successor(world, session):
@@ -124,7 +144,9 @@ def test_fifty_uses_of_one_refresh_token_at_once_make_one_successor(world, sessi
     assert [answer.is_repeated for answer in answers].count(False) == 1
     assert len({(answer.token, answer.refresh_token) for answer in answers}) == 1
     with world.owner(world.here) as conn:
-        assert conn.execute("select count(*) from identity.refresh_tokens where session_id = %s", [session.session_id]).fetchone() == (2,)
+        assert conn.execute(
+            "select count(*) from identity.refresh_tokens where session_id = %s", [session.session_id]
+        ).fetchone() == (2,)
 
 
 @pytest.mark.parametrize("change", [
@@ -140,7 +162,9 @@ def test_nothing_is_refreshed_for_somebody_who_is_out(world, app, person, sessio
         refresh(app, session.refresh_token)
 
 
-@pytest.mark.parametrize("change", [lambda t: t + "x", lambda t: "", lambda t: None, lambda t: t[:6] + "0" * 32 + t[38:]])
+@pytest.mark.parametrize(
+    "change", [lambda t: t + "x", lambda t: "", lambda t: None, lambda t: t[:6] + "0" * 32 + t[38:]]
+)
 def test_anything_else_is_no_refresh_token(app, session, change):
     with pytest.raises(e.RefreshTokenNotValid):
         refresh(app, change(session.refresh_token))
@@ -150,7 +174,9 @@ def test_anything_else_is_no_refresh_token(app, session, change):
 def test_refreshing_leaves_the_callers_context_alone(world, app, session):
     other = world.new_session(world.there, world.there.people["ada"])
     open_session(app, other.session_token)
-    assert app.execute("select outcome from identity.refresh_session(%s)", [session.refresh_token]).fetchone() == ("refreshed",)
+    assert app.execute(
+        "select outcome from identity.refresh_session(%s)", [session.refresh_token]
+    ).fetchone() == ("refreshed",)
     assert app.execute("select platform.current_tenant_id()").fetchone() == (world.there.id,)
 
 
@@ -170,7 +196,12 @@ def test_people_make_list_and_revoke_their_own_keys(world, app, person, session)
     with pytest.raises(e.ApiKeyNameTaken), app.transaction():
         keys.create("robot")
     (listed,) = keys.list()
-    assert (listed.id, listed.name, listed.scopes, listed.revoked_at) == (made.id, "robot", ["document.read"], None)
+    assert (listed.id, listed.name, listed.scopes, listed.revoked_at) == (
+        made.id,
+        "robot",
+        ["document.read"],
+        None,
+    )
     assert listed.prefix.startswith("eai_k_")
     assert made.key not in str(listed)
     app.commit()
@@ -207,7 +238,9 @@ def test_a_key_of_somebody_else_is_out_of_reach(world, app, gateway, session):
 
 def test_no_token_is_stored(world, session):
     with psycopg.connect(world.server.url(world.name)) as conn:
-        stored = str(conn.execute("select * from identity.user_sessions").fetchall()) + str(conn.execute("select * from identity.refresh_tokens").fetchall())
+        stored = str(conn.execute("select * from identity.user_sessions").fetchall()) + str(
+            conn.execute("select * from identity.refresh_tokens").fetchall()
+        )
     assert session.session_token not in stored
     assert session.session_token[39:] not in stored
     assert session.refresh_token[39:] not in stored

@@ -14,9 +14,8 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 
-from enterprise_ai.identity import Groups, Request, Users, open_for, open_session, redeem
+from enterprise_ai.identity import Groups, Request, Users, open_for, open_session, redeem, totp
 from enterprise_ai.identity import errors as e
-from enterprise_ai.identity import totp
 from enterprise_ai.identity.passwords import Passwords
 from enterprise_ai.identity.signin import SignIn
 
@@ -65,11 +64,17 @@ def test_the_right_password_signs_in_whatever_the_case_of_the_address(world, sig
     assert session.refresh_token is None
     with world.connect("app") as conn:
         context = open_session(conn, session.token, Request("r-1"))
-        assert (context.tenant_id, context.user_id, context.session_id) == (world.here.id, user_id, session.id)
+        assert (context.tenant_id, context.user_id, context.session_id) == (
+            world.here.id,
+            user_id,
+            session.id,
+        )
     assert user(world, user_id).last_login_at is not None
 
 
-def test_a_wrong_password_an_unknown_address_and_another_tenant_sound_the_same(world, gateway, passwords, sign_in, person):
+def test_a_wrong_password_an_unknown_address_and_another_tenant_sound_the_same(
+    world, gateway, passwords, sign_in, person
+):
     _, email = person
     told = set()
     for signing, address, password in (
@@ -87,8 +92,11 @@ def test_a_wrong_password_an_unknown_address_and_another_tenant_sound_the_same(w
 def test_wrong_users_and_wrong_passwords_take_the_same_time(world, gateway, passwords, sign_in, person):
     _, email = person
     with world.owner(world.here) as conn:
-        conn.execute("insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'security.lockout_threshold', '20')"
-                     " on conflict do nothing", [world.here.id])
+        conn.execute(
+            "insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'security.lockout_threshold', '20')"
+            " on conflict do nothing",
+            [world.here.id],
+        )
 
     def seconds(address):
         start = time.perf_counter()
@@ -119,20 +127,31 @@ def test_failures_lock_and_each_further_one_locks_for_longer(world, sign_in, per
     durations = []
     for _ in range(3):
         with world.owner(world.here) as conn:
-            conn.execute("update identity.users set locked_until = clock_timestamp() - interval '1 second' where id = %s", [user_id])
+            conn.execute(
+                "update identity.users set locked_until = clock_timestamp() - interval '1 second' where id = %s",
+                [user_id],
+            )
         with pytest.raises(e.InvalidCredentials):
             sign_in.with_password(email, "wrong")
         with world.owner(world.here) as conn:
-            durations.append(conn.execute("select extract(epoch from locked_until - clock_timestamp())::float from identity.users"
-                                          " where id = %s", [user_id]).fetchone()[0])
+            durations.append(
+                conn.execute(
+                    "select extract(epoch from locked_until - clock_timestamp())::float from identity.users"
+                    " where id = %s",
+                    [user_id],
+                ).fetchone()[0]
+            )
     assert durations == pytest.approx([120, 240, 480], abs=3)
 
 
 def test_a_lock_ends_by_itself_and_success_forgets_the_failures(world, sign_in, person):
     user_id, email = person
     with world.owner(world.here) as conn:
-        conn.execute("update identity.users set status = 'locked', failed_logins = 9, locked_until = now() - interval '1 second'"
-                     " where id = %s", [user_id])
+        conn.execute(
+            "update identity.users set status = 'locked', failed_logins = 9, locked_until = now() - interval '1 second'"
+            " where id = %s",
+            [user_id],
+        )
     assert sign_in.with_password(email, PASSWORD).user_id == user_id
     after = user(world, user_id)
     assert (after.status, after.failed_logins, after.locked_until) == ("active", 0, None)
@@ -153,14 +172,17 @@ def test_failures_long_ago_are_forgotten(world, sign_in, person):
         with pytest.raises(e.InvalidCredentials):
             sign_in.with_password(email, "wrong")
     with world.owner(world.here) as conn:
-        conn.execute("update identity.login_attempts set attempted_at = attempted_at - interval '16 minutes' where user_id = %s", [user_id])
+        conn.execute(
+            "update identity.login_attempts set attempted_at = attempted_at - interval '16 minutes' where user_id = %s",
+            [user_id],
+        )
     with pytest.raises(e.InvalidCredentials):
         sign_in.with_password(email, "wrong")
     assert user(world, user_id).failed_logins == 1
 
 
 def test_many_guesses_at_once_are_all_counted(world, passwords, person):
-    user_id, email = person
+    _, email = person
     barrier = threading.Barrier(20)
 
     def guess(number):
@@ -219,7 +241,9 @@ def test_older_parameters_are_upgraded_at_sign_in(world, sign_in, person):
     old = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     stored = "select password_hash from identity.user_passwords where user_id = %s"
     with world.owner(world.here) as conn:
-        conn.execute("update identity.user_passwords set password_hash = %s where user_id = %s", [old, user_id])
+        conn.execute(
+            "update identity.user_passwords set password_hash = %s where user_id = %s", [old, user_id]
+        )
     sign_in.with_password(email, PASSWORD)
     with world.owner(world.here) as conn:
         (new,) = conn.execute(stored, [user_id]).fetchone()
@@ -281,7 +305,12 @@ def test_codes_from_too_far_off_are_refused(sign_in, person, generator):
 def test_steps_are_those_of_the_standard():
     """The test vectors of RFC 6238, appendix B, for SHA-1; six of their eight digits."""
     factor = totp.TotpFactor(id=None, name="rfc", totp_secret=b"12345678901234567890", is_confirmed=True)
-    for at, code in ((59, "94287082"), (1111111109, "07081804"), (1234567890, "89005924"), (20000000000, "65353130")):
+    for at, code in (
+        (59, "94287082"),
+        (1111111109, "07081804"),
+        (1234567890, "89005924"),
+        (20000000000, "65353130"),
+    ):
         assert totp.find_step([factor], code[2:], at=at, tolerance=0) == (None, at // 30)
     assert base64.b32encode(factor.totp_secret)
 
@@ -299,7 +328,10 @@ def test_guessing_codes_locks_the_account(world, sign_in, person, generator):
 def test_fifty_uses_of_one_code_at_once_have_one_winner(world, passwords, person, generator):
     code = generator.now()
     with world.owner(world.here) as conn:
-        conn.execute("insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'security.lockout_threshold', '20')", [world.here.id])
+        conn.execute(
+            "insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'security.lockout_threshold', '20')",
+            [world.here.id],
+        )
     assert winners(world, lambda conn: SignIn(conn, world.here.id, passwords).with_totp(person[0], code)) == 1
     with world.owner(world.here) as conn:
         conn.execute("delete from platform.tenant_settings")
@@ -311,7 +343,12 @@ def test_fifty_uses_of_one_recovery_code_at_once_have_one_winner(world, password
         codes = Users(conn).new_recovery_codes(person[0])
     assert len(set(codes)) == 10
     loose = codes[0].lower().replace("-", " ")
-    assert winners(world, lambda conn: SignIn(conn, world.here.id, passwords).with_recovery_code(person[0], loose)) == 1
+    assert (
+        winners(
+            world, lambda conn: SignIn(conn, world.here.id, passwords).with_recovery_code(person[0], loose)
+        )
+        == 1
+    )
 
 
 def winners(world, use, times=50):
@@ -376,13 +413,21 @@ def test_a_password_reset_ends_sessions_and_a_lock_out(world, app, passwords, si
     user_id, email = person
     session = sign_in.start_session(user_id)
     with world.owner(world.here) as conn:
-        conn.execute("update identity.users set status = 'locked', locked_until = now() + interval '1 hour' where id = %s", [user_id])
+        conn.execute(
+            "update identity.users set status = 'locked', locked_until = now() + interval '1 hour' where id = %s",
+            [user_id],
+        )
     with world.connect("gateway") as conn:
         open_for(conn, world.here.id)
         earlier = Users(conn).issue_token(user_id, "reset_password")
         token = Users(conn).issue_token(user_id, "reset_password")
         hashed = passwords.hash(conn, "a brand new password")
-    for wrong_token, purpose in ((earlier, "reset_password"), (token, "invite"), (token + "x", "reset_password"), ("", "invite")):
+    for wrong_token, purpose in (
+        (earlier, "reset_password"),
+        (token, "invite"),
+        (token + "x", "reset_password"),
+        ("", "invite"),
+    ):
         with pytest.raises(e.OneTimeTokenNotValid), app.transaction():
             redeem(app, wrong_token, purpose, password_hash=hashed)
     redeem(app, token, "reset_password", password_hash=hashed)
