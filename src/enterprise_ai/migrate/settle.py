@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+from . import fingerprints as _fingerprints
 from . import history as _history
 from . import journal as _journal
 from . import ledger as _ledger
@@ -55,6 +56,8 @@ def baseline(migrator: Migrator, name: str) -> BaselineResult:
                 f"values ({sql.quote(script.file.name)}, {sql.quote(script.file.checksum)}, 0)"
             )
         connection.query("commit")
+        if files:
+            _fingerprints.adopt(connection, history, migrator._say)
         return BaselineResult(migrator.database, tuple(file.name for file in files))
 
 

@@ -170,6 +170,10 @@ class StepRun(FileRun):
             raise
         except MigrationFailed as failure:
             self._failed(step, batch, failure)
+        except FileError as error:  # it damaged the history
+            session.query("rollback")
+            self._journal.failed(step, error.message)
+            raise
         except ConnectionLost as error:
             raise FileError(
                 f"the connection was lost while statement {number} of {self.file.name} ran",
@@ -195,6 +199,8 @@ class StepRun(FileRun):
             session.query("commit")
         except ServerError as error:
             self.done -= 1
+            if error.completed:
+                raise self._record_failed(error, fired=True) from error
             raise explain(
                 self.checked.script, batch, error, step.number, session.parameter("server_encoding")
             ) from error

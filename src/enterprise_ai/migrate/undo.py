@@ -13,6 +13,7 @@ from .compare import Comparison
 from .diff import explain
 from .errors import FileError, MigrateError, MigrationFailed, ServerError
 from .files import MigrationFile, canonical
+from .fingerprints import Watch, kept
 from .locate import Place, place_in
 from .script import Script
 from .session import ROLE_SETTINGS
@@ -176,7 +177,13 @@ def execute(migrator: Migrator, connection: Connection, name: str, reason: str |
     run = migrator._new_run(pooled=False)  # behind a pooler its lock refuses
     try:
         history = run.lock_history(_history.look(connection), connection)
-        return tuple(_undo_all(migrator, run, connection, history, name, reason))
+        watch = Watch(connection, history, migrator._say)
+        try:
+            return tuple(_undo_all(migrator, run, connection, history, name, reason))
+        finally:
+            # A state that was kept when these files were not there yet shows whether their blocks undid all.
+            if kept(connection, _history.look(connection)) is None:
+                watch.after(run)
     finally:
         run.close()
 
