@@ -22,7 +22,14 @@ as $$
            coalesce(bool_or(_held.permission_id = any (c.allowed)), false),
            coalesce(bool_or(_held.permission_id = any (c.allowed_on_own)), false)
     from authz.holders as h
-    left join authz.role_rights as c on c.tenant_id = _held.tenant_id and c.role_id = any (h.roles)
+    left join unnest(h.roles) as role (id) on true
+    -- One by one by their key ("offset" keeps it so): there are few among however many the tenant has.
+    left join lateral (
+        select r.allowed, r.allowed_on_own, r.denied, r.special
+        from authz.role_rights as r
+        where r.tenant_id = _held.tenant_id and r.role_id = role.id
+        offset 0
+    ) as c on true
     where h.tenant_id = _held.tenant_id
       and h.holder_id = any (
           array[_held.user_id, _held.tenant_id]

@@ -18,7 +18,7 @@ class Reference:
         self.at, self.request = at, request
         self.rows: dict[str, list[dict[str, Any]]] = {}
         for table in TABLES:
-            cursor = conn.execute(f"select * from {table} where tenant_id = %s", [tenant_id])  # noqa: S608
+            cursor = conn.execute(f"select * from {table} where tenant_id = %s", [tenant_id])
             names = [column.name for column in cursor.description]
             self.rows[table] = [dict(zip(names, row, strict=True)) for row in cursor]
         cursor = conn.execute(
@@ -34,7 +34,8 @@ class Reference:
             return False
         number, needs_approval, level, kind, parent_kind = self.permissions[permission]
         if resource is not None and (
-            resource not in self.resources or self.resources[resource]["resource_type"] not in (kind, parent_kind)
+            resource not in self.resources
+            or self.resources[resource]["resource_type"] not in (kind, parent_kind)
         ):
             return False
         allowed = False

@@ -12,7 +12,14 @@ import pytest
 from tests.authz.reference import Reference
 from tests.authz.world import World
 
-ASKED = ["document.read", "message.read", "conversation.read", "encryption_key.destroy", "user.delete", "no.such"]
+ASKED = [
+    "document.read",
+    "message.read",
+    "conversation.read",
+    "encryption_key.destroy",
+    "user.delete",
+    "no.such",
+]
 GIVEN = ["document.read", "message.read", "conversation.read", "user.delete"]
 
 
@@ -104,7 +111,6 @@ def test_all_ways_to_ask_agree(db, seed):
     truth = {question: reference.allows(*question) for question in asked}
     assert 0 < sum(truth.values()) < len(truth)
 
-
     db.execute("select platform._seal_context(%s)", [json.dumps(service)])
     said = json.dumps(request)
     many = world.one(
@@ -122,16 +128,22 @@ def test_all_ways_to_ask_agree(db, seed):
         right = truth[user, permission, resource]
         assert (checked, effect == "allow") == (right, right)
         assert explained["decision"]["effect"] == effect
-        assert {r["rule_id"] for r in explained["rules"] if r["decided"]} == set(explained["decision"]["rule_ids"])
+        assert {r["rule_id"] for r in explained["rules"] if r["decided"]} == set(
+            explained["decision"]["rule_ids"]
+        )
     for permission in GIVEN[:3]:
         kind = permission.split(".")[0]
         for user in users:
             listed = [
                 row[0]
-                for row in db.execute("select authz.list_resources(%s, null, 1000, %s, %s)", [permission, user, said])
+                for row in db.execute(
+                    "select authz.list_resources(%s, null, 1000, %s, %s)", [permission, user, said]
+                )
             ]
             assert listed == sorted(
-                r for r in resources if reference.resources[r]["resource_type"] == kind and truth[user, permission, r]
+                r
+                for r in resources
+                if reference.resources[r]["resource_type"] == kind and truth[user, permission, r]
             )
         resource = dice.choice(resources)
         pages, after = [], None

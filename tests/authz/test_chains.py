@@ -68,7 +68,7 @@ def test_revoking_takes_what_was_passed_on_further_along(world, chain):
 
 
 def test_a_decision_through_a_chain_holds_as_long_as_every_link(world, chain):
-    ada, _, cy, _, second = chain
+    ada, _, cy, _, _second = chain
     end = NOON + timedelta(hours=1)
     world.conn.execute("update authz.user_roles set valid_until = %s where user_id = %s", [end, ada])
     assert world.decide(cy, READ).expires_at == end
@@ -87,7 +87,12 @@ def test_only_what_was_passed_on_is_gained(world):
     cy = world.user()
     world.delegate(ada, cy, READ, resource_id=there)
     child = world.resource(there)
-    assert [world.decide(cy, READ, r).effect for r in (here, there, child, None)] == ["deny", "allow", "allow", "deny"]
+    assert [world.decide(cy, READ, r).effect for r in (here, there, child, None)] == [
+        "deny",
+        "allow",
+        "allow",
+        "deny",
+    ]
 
 
 def test_what_is_delegated_is_not_the_first_of_another_chain(world, chain):
@@ -106,7 +111,7 @@ def test_the_administration_of_roles_is_not_passed_on(world):
 
 
 def test_a_chain_forced_into_a_circle_ends(world, chain):
-    ada, bob, cy, first, second = chain
+    _ada, _bob, cy, first, second = chain
     world.conn.execute(
         "update authz.delegations set parent_id = %s, depth = 2, delegator_id = %s, may_redelegate = true"
         " where id = %s",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
@@ -25,7 +25,7 @@ def ada(world):
 
 
 def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=timezone.utc)
+    return datetime(*parts, tzinfo=UTC)
 
 
 def test_what_nothing_allows_is_denied(world, ada):
@@ -75,7 +75,9 @@ def test_who_is_not_active_may_nothing(world, ada, status):
         f"update identity.users set status = %s, locked_until = {lock} where id = %s", [status, ada]
     )
     assert world.decide(ada, READ).reason == "deny_subject_inactive"
-    world.conn.execute("update identity.users set status = 'active', locked_until = null where id = %s", [ada])
+    world.conn.execute(
+        "update identity.users set status = 'active', locked_until = null where id = %s", [ada]
+    )
     assert world.decide(ada, READ).effect == "allow"
     world.conn.execute("update identity.users set deleted_at = now() where id = %s", [ada])
     assert world.decide(ada, READ).reason == "deny_subject_inactive"
@@ -161,7 +163,13 @@ def test_a_permission_asks_for_a_level_of_authentication(world, ada):
 
 
 PARIS = {"days": [1, 2, 3, 4, 5], "from": "09:00", "until": "17:00", "time_zone": "Europe/Paris"}
-NIGHT = {"days": [5], "from": "22:00", "until": "06:00", "time_zone": "Europe/Paris", "except": ["2026-07-10"]}
+NIGHT = {
+    "days": [5],
+    "from": "22:00",
+    "until": "06:00",
+    "time_zone": "Europe/Paris",
+    "except": ["2026-07-10"],
+}
 EARLY = {"from": "02:00", "until": "03:00", "time_zone": "Europe/Paris"}
 
 
@@ -243,7 +251,11 @@ def test_what_is_only_on_ones_own_is_about_the_owner(world, ada):
     world.carry(role, "message.create", only_own=True)
     world.give(ada, role)
     mine, theirs = (world.resource(kind="conversation", owner_id=o) for o in (ada, world.user()))
-    assert [world.decide(ada, "message.create", r).effect for r in (mine, theirs, None)] == ["allow", "deny", "deny"]
+    assert [world.decide(ada, "message.create", r).effect for r in (mine, theirs, None)] == [
+        "allow",
+        "deny",
+        "deny",
+    ]
 
 
 def test_what_one_grants_counts_only_once_another_approves(world, ada):
@@ -253,7 +265,8 @@ def test_what_one_grants_counts_only_once_another_approves(world, ada):
     assert world.decide(ada, "user.delete", authentication_level=2).effect == "deny"
     assert world.decide(ada, READ).rule_ids == [plain]
     world.conn.execute(
-        "update authz.user_permissions set approved_by = %s, approved_at = now() where id = %s", [other, grant]
+        "update authz.user_permissions set approved_by = %s, approved_at = now() where id = %s",
+        [other, grant],
     )
     assert world.decide(ada, "user.delete", authentication_level=2).effect == "allow"
 
@@ -289,7 +302,9 @@ def test_an_id_of_another_tenant_is_one_that_does_not_exist(db, world, ada):
 )
 def test_a_malformed_rule_allows_nothing_and_denies(world, ada, column, value):
     world.conn.execute(FORGE.format("user_permissions"))
-    world.conn.execute("alter table authz.user_permissions drop constraint user_permissions_condition_is_strict")
+    world.conn.execute(
+        "alter table authz.user_permissions drop constraint user_permissions_condition_is_strict"
+    )
     world.say(ada, READ, **{column: value})
     assert world.decide(ada, READ, request={"a": 2}).reason == "error_malformed_policy"
     bob = world.user()
@@ -329,7 +344,9 @@ def test_a_condition_may_hold_any_text(world, ada):
 def test_who_holds_a_rule_is_not_changed_in_place(world, ada):
     grant = world.say(ada, READ)
     with pytest.raises(psycopg.Error) as caught:
-        world.conn.execute("update authz.user_permissions set user_id = %s where id = %s", [world.user(), grant])
+        world.conn.execute(
+            "update authz.user_permissions set user_id = %s where id = %s", [world.user(), grant]
+        )
     assert caught.value.sqlstate == "ZA008"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 
 CONTEXT = "select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))"
-NOON = datetime(2026, 7, 1, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -44,9 +44,13 @@ class World:
         if isinstance(columns.get("permission_id"), str):
             columns["permission_id"] = self.permissions[columns["permission_id"]]
         marks = ", ".join(["%s"] * len(columns))
-        values = [json.dumps(v) if isinstance(v, dict) or (k == "windows" and v) else v for k, v in columns.items()]
+        values = [
+            json.dumps(v) if isinstance(v, dict) or (k == "windows" and v) else v for k, v in columns.items()
+        ]
         key = "" if table in ("identity.group_members", "authz.role_inheritance") else " returning id"
-        cursor = self.conn.execute(f"insert into {table} ({', '.join(columns)}) values ({marks}){key}", values)
+        cursor = self.conn.execute(
+            f"insert into {table} ({', '.join(columns)}) values ({marks}){key}", values
+        )
         return cursor.fetchone()[0] if key else None
 
     def user(self, status: str = "active") -> UUID:
@@ -84,8 +88,8 @@ class World:
         return self.insert("authz.resources", resource_type=kind, parent_id=parent, **columns)
 
     def delegate(self, giver: UUID, taker: UUID, permission: str | None = None, **how: Any) -> UUID:
-        how.setdefault("valid_from", datetime(2020, 1, 1, tzinfo=timezone.utc))
-        how.setdefault("valid_until", datetime(2030, 1, 1, tzinfo=timezone.utc))
+        how.setdefault("valid_from", datetime(2020, 1, 1, tzinfo=UTC))
+        how.setdefault("valid_until", datetime(2030, 1, 1, tzinfo=UTC))
         return self.insert(
             "authz.delegations", delegator_id=giver, delegate_id=taker, permission_id=permission, **how
         )

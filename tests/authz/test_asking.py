@@ -1,0 +1,177 @@
+"""Who may ask, in what context, and what an answer sees of what others are changing."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.authz.world import CONTEXT, World
+
+READ = "document.read"
+CHECK = "select authz.check('document.read')"
+
+
+@pytest.fixture
+def world(db):
+    return World(db, "w" + uuid4().hex[:12])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        CHECK,
+        "select authz.evaluate('document.read')",
+        "select authz.check_many('{document.read}', '{null}')",
+        "select authz.explain('document.read')",
+        "select authz.list_resources('document.read')",
+        "select authz.list_subjects('document.read')",
+        "select authz.list_actions(platform.new_id())",
+    ],
+)
+def test_without_a_context_nothing_is_answered(db, ask):
+    with pytest.raises(psycopg.Error) as caught:
+        db.execute(ask)
+    assert caught.value.sqlstate == "ZA001"
+
+
+def test_about_others_asks_who_may_see_grants_and_services(world):
+    ada, bob = world.user(), world.user()
+    world.say(bob, READ)
+    about_bob = "select authz.check('document.read', null, %s)"
+    world.ask_as(ada)
+    with pytest.raises(psycopg.Error) as caught, world.conn.transaction():
+        world.one(about_bob, bob)
+    assert caught.value.sqlstate == "ZA007"
+    with pytest.raises(psycopg.Error) as caught, world.conn.transaction():
+        world.one("select authz.check_many('{document.read}', '{null}', %s)", [bob])
+    assert caught.value.sqlstate == "ZA007"
+    world.say(ada, "permission.read")
+    assert world.one(about_bob, bob) is True
+    world.enter()  # a context without a user
+    assert world.one(about_bob, bob) is True
+    assert world.one(CHECK) is False
+
+
+def test_lists_of_different_lengths_and_impossible_pages_are_refused(world):
+    for ask in (
+        "select authz.check_many('{document.read,document.read}', '{null}')",
+        "select authz.list_resources('document.read', null, 0)",
+        "select authz.list_subjects('document.read', null, null, 1001)",
+    ):
+        with pytest.raises(psycopg.Error) as caught, world.conn.transaction():
+            world.conn.execute(ask)
+        assert caught.value.sqlstate == "ZA009"
+    assert world.one("select authz.check_many('{}', '{}')") == []
+
+
+def test_an_application_asks_and_cannot_choose_what_is_decided_for(db, admin):
+    worlds = [World(admin, slug + uuid4().hex[:12]) for slug in "ab"]
+    people = []
+    for world in worlds:
+        world.enter()
+        people.append(world.user())
+        world.say(people[-1], READ)
+    worlds[0].ask_as(people[0])
+    admin.execute("set local role enterprise_ai_app")
+    admin.execute("select set_config('enterprise_ai.deciding_for', %s, true)", [str(worlds[1].tenant_id)])
+    seen = "select array_agg(distinct user_id) from authz.user_permissions"
+    assert worlds[0].one(seen) == [people[0]]
+    assert worlds[0].one(CHECK) is True
+    assert worlds[0].one("select authz.explain_text('document.read')").startswith("allow: ")
+    assert worlds[0].one(seen) == [people[0]]
+
+
+@pytest.mark.parametrize(
+    "ask", [CHECK, "select authz.evaluate('document.read')", "select authz.explain('x.y')"]
+)
+def test_what_was_decided_for_is_forgotten_after_the_decision(world, ask):
+    ada = world.user()
+    world.ask_as(ada)
+    world.conn.execute(ask)
+    assert world.one("select current_setting('enterprise_ai.deciding_for')") == ""
+
+
+def test_inside_a_decision_the_context_is_not_verified_again(world):
+    world.conn.execute("select set_config('enterprise_ai.deciding_for', %s, true)", [str(world.tenant_id)])
+    for table in (
+        "authz.holders",
+        "authz.resources",
+        "authz.role_rights",
+        "authz.user_permissions",
+        "identity.users",
+    ):
+        plan = world.conn.execute(
+            f"explain (analyze, costs off) select * from {table} where tenant_id = %s", [world.tenant_id]
+        )
+        initplan = "\n".join(line for (line,) in plan).split("InitPlan")[1]
+        assert "never executed" in initplan.split("->")[1], table
+
+
+def test_a_check_within_a_transaction_sees_its_own_writes(world):
+    ada = world.user()
+    world.ask_as(ada)
+    assert world.one(CHECK) is False
+    grant = world.say(ada, READ)
+    assert world.one(CHECK) is True
+    world.conn.execute("delete from authz.user_permissions where id = %s", [grant])
+    assert world.one(CHECK) is False
+
+
+@pytest.mark.parametrize(
+    ("level", "after"), [("read committed", False), ("repeatable read", True), ("serializable", True)]
+)
+def test_a_revoke_is_seen_by_the_next_statement_or_snapshot(database, level, after):
+    with psycopg.connect(database) as writer, psycopg.connect(database) as reader:
+        world = World(writer, "shop")
+        ada = world.user()
+        role = world.role()
+        world.carry(role, READ)
+        world.give(ada, role)
+        writer.commit()
+        reader.execute(f"set transaction isolation level {level}")
+        World.ask_as(in_(reader, world), ada)
+        ask = lambda: reader.execute(CHECK).fetchone()[0]  # noqa: E731
+        assert ask() is True
+        writer.execute(CONTEXT, [world.tenant_id])
+        writer.execute("delete from authz.user_roles where user_id = %s", [ada])
+        assert ask() is True
+        writer.commit()
+        assert ask() is after
+        reader.commit()
+        World.ask_as(in_(reader, world), ada)
+        assert ask() is False
+
+
+def in_(conn: psycopg.Connection, world: World) -> World:
+    """The same tenant on another connection."""
+    other = World.__new__(World)
+    other.conn, other.tenant_id, other.permissions = conn, world.tenant_id, world.permissions
+    return other
+
+
+def test_whoever_changes_rights_is_announced(database):
+    with psycopg.connect(database) as conn, psycopg.connect(database, autocommit=True) as listener:
+        world = World(conn, "shop")
+        ada = world.user()
+        conn.commit()
+        listener.execute("listen enterprise_ai_authz")
+        world.enter()
+        for _ in range(3):
+            world.say(ada, READ, condition="strict $.env.a == 1")
+        epoch = world.one("select epoch from authz.epochs")
+        conn.commit()
+        (told,) = listener.notifies(timeout=10, stop_after=1)
+        assert told.payload == f"{world.tenant_id} {epoch}"
+
+
+def test_a_tenant_goes_with_all_that_was_derived(world):
+    ada = world.user()
+    role = world.role(world.role())
+    world.carry(role, READ)
+    world.give(ada, role)
+    world.insert("authz.group_roles", group_id=world.group(world.group(), ada), role_id=role)
+    world.conn.execute("delete from identity.tenants where id = %s", [world.tenant_id])
+    for table in ("epochs", "holders", "role_rights", "roles"):
+        assert world.one(f"select count(*) from authz.{table}") == 0
