@@ -97,8 +97,8 @@ def test_an_idle_transaction_timeout_of_the_login_does_not_end_the_lock(project,
     if version < 14:
         pytest.skip("idle_session_timeout is new in 14")
     name = value(project.url, "select current_database()")
-    query(project.url, f'alter database "{name}" set idle_session_timeout = 300')
-    project.add("001_a.sql", "select pg_sleep(0.8);")
+    query(project.url, f'alter database "{name}" set idle_session_timeout = 1000')
+    project.add("001_a.sql", "select pg_sleep(1.5);")
     project.add("002_b.sql", "select 1;")
     project.ok("migrate")
     assert history(project.url) == ["001_a.sql", "002_b.sql"]

@@ -92,8 +92,27 @@ def test_a_backend_that_is_ended_leaves_nothing_and_is_reported(project):
     done = running.wait()
     assert done.code == 1
     assert "the connection was lost while 002_b.sql ran" in done.err
-    assert "nothing of 002_b.sql stays" in done.err
+    assert "othing of 002_b.sql stays" in done.err
     assert history(project.url) == ["001_a.sql"]
+
+
+def test_a_session_that_is_ended_while_it_waits_for_another_runner_is_reported(project):
+    slow(project)
+    first = project.start("migrate")
+    wait_until(lambda: sleeping(project.url, "mark-2"))
+    second = project.start("migrate")
+    second.process.stderr.readline()
+    query(
+        project.url,
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
+        "and pid <> pg_backend_pid() and application_name = 'enterprise-ai migrate' and wait_event <> 'PgSleep'",
+    )
+    done = second.wait()
+    assert done.code == 4
+    assert "Traceback" not in done.err
+    assert "Run again." in done.err
+    first.signal(signal.SIGINT)
+    first.wait()
 
 
 class Proxy:

@@ -75,6 +75,8 @@ class Run:
 
     def lock_history(self, history: History, connection: Connection) -> History:
         """Take the lock of the history's place, and read it again now that nobody else can write."""
+        if not self.pooled and connection.version >= 140000:
+            connection.query("set idle_session_timeout = 0")  # it idles while others have their turn
         self.lock.acquire(history.schema, self.settings.wait, self.say)
         while True:
             history = _history.look(connection)
