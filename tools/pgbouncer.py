@@ -27,12 +27,11 @@ def cache() -> Path:
 
 def missing_packages() -> list[str]:
     """PgBouncer's package and those of its libraries that this machine lacks, as apt would install them."""
-    plan = subprocess.run(
-        ["apt-get", "install", "--simulate", "--no-install-recommends", "pgbouncer"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    simulate = ["apt-get", "install", "--simulate", "--no-install-recommends", "pgbouncer"]
+    plan = subprocess.run(simulate, capture_output=True, text=True, check=False)
+    if plan.returncode and os.geteuid() == 0:  # a fresh container has no package lists yet
+        subprocess.run(["apt-get", "update", "-qq"], check=True, stdout=sys.stderr)
+        plan = subprocess.run(simulate, capture_output=True, text=True, check=False)
     if plan.returncode:
         sys.exit(f"pgbouncer: apt cannot install it (is `apt-get update` needed?):\n{plan.stderr}")
     return [line.split()[1] for line in plan.stdout.splitlines() if line.startswith("Inst ")]
