@@ -37,7 +37,9 @@ def _scope(history_schema: str, only: str | None) -> str:
     chosen = f" and n.nspname = {only}" if only else ""
     return f"""
 member as materialized (
-    select classid, objid from pg_depend where deptype = 'e'
+    -- of an extension, or made by the server along with a type (what 14 makes for a range, 12 does not)
+    select classid, objid from pg_depend
+    where deptype = 'e' or (deptype = 'i' and refclassid = 'pg_type'::regclass)
 ), space as materialized (
     select n.oid, n.nspname, n.nspowner, n.nspacl, quote_ident(n.nspname) as name,
            n.nspname like '%\\_parts' and exists (
