@@ -109,9 +109,13 @@ def test_nothing_of_a_file_that_fails_reaches_the_next_client(project, narrow, d
     assert history(project.url) == []
 
 
-def test_status_leaves_nothing_behind(project, narrow, database):
-    project.add("001_a.sql", "select 1;\n")
-    project.ok("status", url=narrow(database))
+@pytest.mark.parametrize("command", ["status", "verify", "plan", "migrate"])
+def test_no_command_leaves_anything_behind(project, narrow, database, command):
+    project.add("001_a.sql", "create table a (id int);\n")
+    project.ok("migrate", url=narrow(database))
+    project.add("002_b.sql", "create table b (id int);\n")
+    done = project.run(command, url=narrow(database))
+    assert "Traceback" not in done.err
     assert query(narrow(database), LEFT) == [CLEAN]
 
 

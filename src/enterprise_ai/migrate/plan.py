@@ -134,7 +134,7 @@ def _sizes(connection: Connection, names: set[str]) -> dict[str, Size]:
         return {}
     listed = ", ".join(f"({sql.quote(name)})" for name in wanted)
     rows = connection.query(
-        "set search_path = pg_catalog; select w.name, sum(pg_total_relation_size(p.oid))::bigint::text, "
+        "set local search_path = pg_catalog; select w.name, sum(pg_total_relation_size(p.oid))::bigint::text, "
         "sum(greatest(p.reltuples, 0))::bigint::text "
         f"from (values {listed}) as w (name) join pg_class as c on c.oid = to_regclass(w.name) "
         "cross join lateral (select t.relid from pg_partition_tree(c.oid) as t where t.isleaf "
@@ -146,7 +146,7 @@ def _sizes(connection: Connection, names: set[str]) -> dict[str, Size]:
 
 def _longest(connection: Connection) -> Longest | None:
     rows = connection.query(
-        "set search_path = pg_catalog; select pid::text, coalesce(usename::text, ''), coalesce(application_name, ''),"
+        "set local search_path = pg_catalog; select pid::text, coalesce(usename::text, ''), coalesce(application_name, ''),"
         " coalesce(state, ''), floor(extract(epoch from clock_timestamp() - xact_start))::bigint::text "
         "from pg_stat_activity where datname = current_database() and xact_start is not null "
         "and pid <> pg_backend_pid() and backend_type = 'client backend' order by xact_start limit 1"
