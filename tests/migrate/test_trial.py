@@ -72,7 +72,7 @@ def test_what_a_rollback_block_leaves_behind_is_a_warning(project):
 
 def test_a_file_that_cannot_run_again_after_its_rollback_is_an_error(project):
     project.add("001_a.sql", "create table a (id int);\n\n-- rollback:\n-- select 1;\n")
-    assert "cannot be run again after its rollback block" in [one[2] for one in errors(project)]
+    assert [one[2] for one in errors(project)] == ["cannot be run again after its rollback block"]
 
 
 def test_up_down_up_must_give_the_same_catalogue(project):

@@ -49,6 +49,10 @@ TrialResult = NamedTuple(
 )
 
 
+class _Unrepeatable(Exception):
+    """A file does not run again after its rollback, so those after it have nothing to stand on."""
+
+
 class Trial:
     """Runs every file of a directory up, down and up again in a scratch database."""
 
@@ -70,6 +74,8 @@ class Trial:
                     before = self._up_down_up(file, before)
                 except FileError as error:
                     self._failed(file, "cannot be run", error)
+                    break
+                except _Unrepeatable:
                     break
                 self._printer.say(f"{file.name}  tried")
         plans = self._locks(files)
@@ -93,7 +99,7 @@ class Trial:
             self._migrator.migrate(target=file.name)
         except FileError as error:
             self._failed(file, "cannot be run again after its rollback block", error, line)
-            raise
+            raise _Unrepeatable from error
         again = self._state()
         for text in _told(up, again, file.name):
             self._find("error", file, line, "up, down, up: not the same", f"after a rollback, {text}")
