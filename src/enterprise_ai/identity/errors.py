@@ -97,6 +97,24 @@ class GroupNotFound(Error):
     sqlstate = "ZI015"
 
 
+class TenantStatusCannotFollow(Error):
+    """The tenant's status does not lead to the one asked for, or there is no such tenant."""
+
+    sqlstate = "ZI016"
+
+
+class TenantNotBeingDeleted(Error):
+    """Its deletion was not begun, or is finished."""
+
+    sqlstate = "ZI017"
+
+
+class TenantStillWrites(Error):
+    """Rows of the tenant are left although all were deleted: something that runs still writes them."""
+
+    sqlstate = "ZI018"
+
+
 class UnderLegalHold(Error):
     """A legal hold in force keeps the data; nothing was removed."""
 

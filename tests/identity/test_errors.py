@@ -1,0 +1,33 @@
+"""Every error of the domain has a class, and every class stands for an error that there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from enterprise_ai.errors import Error
+from enterprise_ai.identity import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Error)]
+
+
+def test_every_sqlstate_that_is_raised_has_a_class():
+    sources = "".join(path.read_text() for path in (ROOT / "sql").glob("*/*.sql"))
+    raised = set(re.findall(r"errcode = '(ZI\d{3})'", sources))
+    assert len(raised) > 15
+    assert raised == {kind.sqlstate for kind in CLASSES if (kind.sqlstate or "").startswith("ZI")}
+
+
+def test_every_constraint_that_a_class_names_is_there(db):
+    names = {kind.constraint for kind in CLASSES if kind.constraint}
+    found = db.execute(
+        "select conname from pg_constraint where conname = any (%(names)s)"
+        " union select relname from pg_class where relkind = 'i' and relname = any (%(names)s)",
+        {"names": list(names)},
+    )
+    assert {row[0] for row in found} == names
+
+
+def test_every_class_says_what_happened():
+    assert all(kind.__doc__ for kind in CLASSES)
