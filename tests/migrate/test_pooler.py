@@ -60,19 +60,23 @@ def test_ten_at_once_through_transaction_pooling_run_each_file_once(project, poo
 
 @pytest.mark.parametrize("first_is_pooled", [True, False])
 def test_a_pooled_and_a_direct_runner_keep_each_other_out(project, pooler, database, first_is_pooled):
-    project.add("001_a.sql", "create table a (id int);\nselect pg_sleep(1), 'mark-1';\n")
+    project.add("001_a.sql", "create table a (id int);\nselect pg_advisory_xact_lock(99);\n")
     urls = [project.url, pooler(database)]
-    first = project.start("migrate", url=urls[first_is_pooled])
-    wait_until(lambda: sleeping(project.url, "mark-1"))
+    gate = connect(project.url)
+    gate.cursor().execute("select pg_advisory_lock(99)")
+    first = project.start("migrate", "--lock-timeout", "0", url=urls[first_is_pooled])
+    wait_until(lambda: value(project.url, "select count(*) from pg_locks where not granted") > 0)
     status = project.ok("status", url=urls[first_is_pooled])
     second = project.start("migrate", url=urls[not first_is_pooled])
+    said = second.process.stderr.readline().decode()
+    gate.close()
     first, second = first.wait(), second.wait()
     assert (first.code, second.code) == (0, 0), (first, second)
     assert history(project.url) == ["001_a.sql"]
     assert "another runner is at work: pid " in status.out
     assert "running 001_a.sql" in status.out
-    assert "waiting for another runner: pid " in second.err
-    assert "running 001_a.sql" in second.err
+    assert said.startswith("waiting for another runner: pid ")
+    assert "running 001_a.sql" in said
 
 
 def test_the_wait_for_another_runner_through_a_pooler_ends_in_time(project, pooler, database):
