@@ -17,6 +17,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -189,12 +190,13 @@ def casbin(bench: Bench, asked: list[tuple[Any, str, Any]]) -> tuple[float, int]
     sys.path.append(str(next((TOOLS / "lib").glob("python*/site-packages"))))
     import casbin as peer
 
-    model = peer.Model()
-    model.load_model_from_text(
-        "[request_definition]\nr = sub, act\n[policy_definition]\np = sub, act\n[role_definition]\ng = _, _\n"
-        "[policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\nm = g(r.sub, p.sub) && r.act == p.act\n"
-    )
-    enforcer = peer.FastEnforcer(model, None, cache_key_order=[1])
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
+        file.write(
+            "[request_definition]\nr = sub, act\n[policy_definition]\np = sub, act\n[role_definition]\ng = _, _\n"
+            "[policy_effect]\ne = some(where (p.eft == allow))\n[matchers]\nm = g(r.sub, p.sub) && r.act == p.act\n"
+        )
+        file.flush()
+        enforcer = peer.FastEnforcer(file.name, cache_key_order=[1])
     for query, add in (
         ("select role_id::text, p.name from authz.role_permissions join authz.permissions as p on p.id = permission_id"
          " where not only_own", enforcer.add_policies),

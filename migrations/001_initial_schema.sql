@@ -5262,12 +5262,12 @@ begin
         'identity.group_members']
     loop
         execute format(
-            $sql$create policy that_is_decided_for on %s to current_user
+            $sql$create policy when_decided_for on %s to current_user
                 using (tenant_id::text = current_setting('enterprise_ai.deciding_for', true))
                 with check (tenant_id::text = current_setting('enterprise_ai.deciding_for', true))$sql$,
             v_table);
     end loop;
-    create policy that_is_decided_for on identity.tenants to current_user
+    create policy when_decided_for on identity.tenants to current_user
         using (id::text = current_setting('enterprise_ai.deciding_for', true));
 end
 $do$;
@@ -7137,7 +7137,7 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   begin
 --       foreach v_table in array array['identity.users', 'identity.user_profiles', 'identity.groups',
 --                                      'identity.group_members', 'identity.tenants'] loop
---           execute format('drop policy that_is_decided_for on %s', v_table);
+--           execute format('drop policy when_decided_for on %s', v_table);
 --       end loop;
 --   end
 --   $do$;
