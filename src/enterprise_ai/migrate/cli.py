@@ -222,8 +222,8 @@ class _Command:
     def _test(self, url: str | None) -> int:
         from .trial import command
 
-        ci = self.arguments.is_set("--ci")
-        return self._report(*command(self.folder, url, self.printer, ci=ci, json=self.json))
+        wait, ci = self.arguments.number("--wait") or 0.0, self.arguments.is_set("--ci")
+        return self._report(*command(self.folder, url, self.printer, wait=wait, ci=ci, json=self.json))
 
     def _report(self, code: int, document: dict[str, Any]) -> int:
         """Print the document of a command that has printed its lines already."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from . import catalogue as _catalogue
 from . import history as _history
-from .connection import Connection
+from .connection import Connection, wait_for
 from .drift import differences, tell
 from .errors import DONE, FAILED, FileError, UsageError
 from .files import canonical
@@ -215,10 +215,11 @@ def _escaped(text: str, also: str) -> str:
 
 
 def command(
-    folder: str, url: str | None, printer: Printer, *, ci: bool, json: bool
+    folder: str, url: str | None, printer: Printer, *, wait: float, ci: bool, json: bool
 ) -> tuple[int, dict[str, Any]]:
     """Run the command: print for a person or for GitHub unless `json`; return exit code and document."""
     if url is not None:
+        wait_for(Target(url), wait, printer.say).close()
         result = Trial(folder, url, printer).run()
     else:
         with scratch_server(printer) as started:
