@@ -1812,7 +1812,8 @@ on conflict (framework_code, reference, control_code) do nothing;
 --       'llm.first_chunk_timeout_seconds', 'llm.is_content_kept', 'llm.is_streaming',
 --       'llm.job_lease_seconds', 'llm.job_max_attempts', 'llm.max_output_tokens', 'llm.max_retries',
 --       'llm.request_timeout_seconds', 'llm.retry_base_ms', 'llm.temperature',
---       'platform.default_locale', 'platform.default_time_zone', --       'platform.log_level', 'platform.maintenance_mode', 'platform.partition_months_ahead',
+--       'platform.default_locale', 'platform.default_time_zone',
+--       'platform.log_level', 'platform.maintenance_mode', 'platform.partition_months_ahead',
 --       'platform.settings_cache_seconds', 'security.access_review_days',
 --       'security.access_token_minutes', 'security.api_key_days', 'security.break_glass_minutes',
 --       'security.default_classification', 'security.delegation_max_days',
@@ -1826,7 +1827,8 @@ on conflict (framework_code, reference, control_code) do nothing;
 --       'security.refresh_token_days', 'security.session_absolute_hours',
 --       'security.session_idle_minutes', 'security.sessions_per_user', 'security.subject_request_days',
 --       'security.totp_tolerance_steps', 'service.decision_cache_seconds',
---       'service.request_timeout_seconds', --       --       --       --       'service.statement_timeout_seconds', --       'service.worker_count');
+--       'service.request_timeout_seconds',
+--       'service.statement_timeout_seconds', 'service.worker_count');
 --   delete from platform.services where name in (
 --       'analytics-service', 'api-gateway', 'audit-service', 'authz-service', 'document-processor',
 --       'identity-service', 'llm-gateway', 'security-service');
