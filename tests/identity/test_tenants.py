@@ -7,8 +7,10 @@ import pytest
 def test_a_new_tenant_has_its_roles_and_cost_centres(db, tenant):
     tenant_id = tenant("acme")
     db.execute("select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))", [tenant_id])
-    counts = db.execute("select (select count(*) from authz.roles), (select count(*) from authz.role_permissions),"
-                        " (select count(*) from analytics.cost_centers), (select count(*) from identity.users)").fetchone()
+    counts = db.execute(
+        "select (select count(*) from authz.roles), (select count(*) from authz.role_permissions),"
+        " (select count(*) from analytics.cost_centers), (select count(*) from identity.users)"
+    ).fetchone()
     assert counts[0] == 10
     assert counts[1] > 30
     assert counts[2] >= 1
