@@ -58,7 +58,7 @@ def _together(place: Bench, runner: Runner, migrations: list[Migration], count: 
     url = place.fresh("bench")
     place.sql("create table witness (n int)", "bench")
     project = place.project(runner, migrations, url)
-    outputs = [tempfile.TemporaryFile() for _ in range(count)]
+    outputs = [tempfile.TemporaryFile() for _ in range(count)]  # noqa: SIM115  they outlive this line
     begin = time.monotonic()
     processes = [start(runner.up(project, url), project, url, output) for output in outputs]
     codes = [_end(process, begin + _PATIENCE) for process in processes]
