@@ -147,7 +147,8 @@ def _sizes(connection: Connection, names: set[str]) -> dict[str, Size]:
 def _longest(connection: Connection) -> Longest | None:
     rows = connection.query(
         "set local search_path = pg_catalog; select pid::text, coalesce(usename::text, ''), "
-        "coalesce(application_name, ''), coalesce(state, ''), floor(extract(epoch from clock_timestamp() - xact_start))::bigint::text "
+        "coalesce(application_name, ''), coalesce(state, ''), "
+        "floor(extract(epoch from clock_timestamp() - xact_start))::bigint::text "
         "from pg_stat_activity where datname = current_database() and xact_start is not null "
         "and pid <> pg_backend_pid() and backend_type = 'client backend' order by xact_start limit 1"
     )
