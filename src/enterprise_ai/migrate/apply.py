@@ -120,7 +120,7 @@ class FileRun:
             self._run(head)
             row = connection.query(mark)[0]
         self._transaction, self._before = row[0] or "", row[1] or ""
-        self.session.saw_role_settings(row[2])
+        self.session.begins_with(row[2])
         if row[3] != "true":
             raise Occupied(self.file.name)
         self.lock.check(connection, self.history, self.file)

@@ -62,6 +62,8 @@ class Comparison:
                 self.problems.append(Problem("edited", row.name, None, message))
 
     def _find_out_of_order(self) -> None:
+        if not self.pending:
+            return
         numbers = [number_of(name) for name in self.applied]
         newest = max((number for number in numbers if number is not None), default=-1)
         renamed = {problem.other for problem in self.problems if problem.kind == "renamed"}

@@ -135,7 +135,7 @@ class Connection:
 
     def _collect(self, watcher: Watcher | None, copy_data: Iterable[bytes] | None) -> list[Row]:
         """Take results until the server is ready for the next message."""
-        rows: list[Row] = []
+        last = None  # of the engine's own results only the last is looked into
         error: ServerError | None = None
         self._watching = watcher is not None
         try:
@@ -151,7 +151,7 @@ class Connection:
                     if status in (libpq.COMMAND_OK, libpq.TUPLES_OK):
                         self._completed += 1
                         if watcher is None:
-                            rows = self._rows(result)
+                            last, result = result, last
                         else:
                             watcher.done(self._completed)
                     elif status == libpq.FATAL_ERROR:
@@ -162,9 +162,12 @@ class Connection:
                         self._drain()
                 finally:
                     self._library.PQclear(result)
+            rows = self._rows(last) if last else []
         except KeyboardInterrupt:
             self._abandon()
             raise
+        finally:
+            self._library.PQclear(last)
         if self.is_lost:
             raise ConnectionLost(str(error) if error else self._message()) from error
         if error is not None:

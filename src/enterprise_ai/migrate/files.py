@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
+from .digest import sha256
 from .errors import FileError, UsageError
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ class MigrationFile:
 
     def remember(self, chunks: Iterable[bytes]) -> None:
         """Take the checksum from content that was read already."""
-        digest = hashlib.sha256()
+        digest = sha256()
         for piece in canonical(chunks):
             digest.update(piece)
         self._checksum = digest.hexdigest()
@@ -88,10 +88,11 @@ def discover(folder: str, warn: Callable[[str], None]) -> list[MigrationFile]:
             advice="Name another with --migrations DIR.",
         ) from error
     found: list[MigrationFile] = []
+    start = os.path.join(folder, "")
     for name in names:
         number = number_of(name)
         if number is not None:
-            found.append(MigrationFile(name, number, os.path.join(folder, name)))
+            found.append(MigrationFile(name, number, start + name))
         elif name.lower().endswith(".sql") and not name.startswith("."):
             warn(f"{name} is not a migration and is left out: a name must be NNN_description.sql")
     found.sort(key=lambda file: file.number)

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
 from . import sql
 from .connection import Connection
+from .digest import sha256
 from .errors import ConnectionFailed, ConnectionLost, LockNotObtained, MigrateError, ServerError
 from .history import TABLE
 
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 #: `application_name` of the lock's connection; `status` reads the running file out of it.
 NAME = "enterprise-ai migrate"
+#: A small file needs no second proof, within so many seconds, that the lock is held.
+_RECENT = 0.1
 
 
 def key_of(schema: str) -> int:
     """Return the lock's key: PostgreSQL keeps advisory locks per database, we keep them per history table."""
-    digest = hashlib.sha256(f"enterprise-ai {schema}.{TABLE}".encode()).digest()
+    digest = sha256(f"enterprise-ai {schema}.{TABLE}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
@@ -49,6 +51,7 @@ class RunnerLock:
         self._connection = Connection(target)
         self._interrupts = interrupts
         self._asked = False
+        self._asked_at = 0.0
         self.schema = ""
         (session,) = self._connection.query("select pg_catalog.pg_backend_pid()::text")[0]
         if int(session or 0) != self._connection.pid:
@@ -91,8 +94,9 @@ class RunnerLock:
         self._ask("select set_config('application_name', {}, false)".format(sql.quote(NAME + " " + what)))
 
     def ask(self) -> None:
-        """Begin to ask whether the lock's session is alive, and with it the lock."""
-        self._ask("select 1")
+        """Begin to ask whether the lock's session is alive, and with it the lock; a question just asked will do."""
+        if not self._asked or time.monotonic() - self._asked_at > _RECENT:
+            self._ask("select 1")
 
     def confirm(self) -> None:
         """Wait for the answer; raise `MigrateError` when the lock is lost."""
@@ -133,6 +137,7 @@ class RunnerLock:
         try:
             self._connection.send(text)
             self._asked = True
+            self._asked_at = time.monotonic()
         except ConnectionLost as error:
             raise lost(error) from error
 

@@ -68,6 +68,7 @@ class Script:
         self.file = file
         self.backslashes = backslashes  # whether plain strings have escapes when the file begins
         self._kept: list[bytes] | None = None
+        self._cut: list[Batch] | None = None
 
     def keep(self, size: int) -> int:
         """Keep the content when it is no longer than `size` bytes; return how many bytes that takes."""
@@ -119,7 +120,20 @@ class Script:
 
     def batches(self) -> Iterator[Batch]:
         """Cut the file into batches; raise `FileError` where it cannot be cut."""
-        return _Cutter(self, self.pieces(), WHOLE if self.is_kept else BATCH).batches()
+        if not self.is_kept:
+            return _Cutter(self, self.pieces(), BATCH).batches()
+        if self._cut is not None:
+            return iter(self._cut)
+        return self._cut_once()
+
+    def _cut_once(self) -> Iterator[Batch]:
+        """Cut what is kept, and keep the cut when it is a single batch, so that a small file is read once."""
+        found = []
+        for batch in _Cutter(self, self.pieces(), WHOLE).batches():
+            found.append(batch)
+            yield batch
+        if len(found) < 2 and all(batch.data is None for batch in found):
+            self._cut = found
 
     def place(self, offset: int) -> Place:
         """Name the place of a character of the file, for a person."""

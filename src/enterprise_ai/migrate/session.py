@@ -22,13 +22,15 @@ _RESET = (
 # What even DISCARD ALL leaves behind: a custom setting goes on existing (empty), a loaded library and a
 # random seed stay.  A file that mentions one of these makes the next one start on a new connection.
 _LASTING = re.compile(
-    r"set_config|setseed|\bload\b|\bset\s+(?:session\s+|local\s+)?[a-z_]\w*\s*\.", re.IGNORECASE
+    r"set_config|setseed|\bload\b|\bset\s+(?:session\s+|local\s+)?[a-z_]\w*\s*\."
+    r"|\balter\s+(?:role|user|database|system)\b",
+    re.IGNORECASE,
 )
 
-#: SQL for the settings of database and role, which a session reads only when it starts.
-ROLE_SETTINGS = (
-    "(select pg_catalog.md5(pg_catalog.string_agg(s::text, ' ' order by s.setdatabase, s.setrole))"
-    " from pg_catalog.pg_db_role_setting as s)"
+_WRITES = "pg_catalog.pg_stat_get_xact_tuples_{}('pg_catalog.pg_db_role_setting'::regclass)"
+#: SQL for how often the settings of database and role were changed, which a session reads only when it starts.
+ROLE_SETTINGS = "pg_catalog.concat_ws('/', {}, {}, {})".format(
+    _WRITES.format("inserted"), _WRITES.format("updated"), _WRITES.format("deleted")
 )
 
 
@@ -62,12 +64,14 @@ class Session:
         if not self._marked and _LASTING.search(text):
             self._marked = True
 
+    def begins_with(self, role_settings: str | None) -> None:
+        """Note how often role settings were changed when the file's transaction began."""
+        self._role_settings = role_settings
+
     def saw_role_settings(self, settings: str | None) -> None:
-        """Compare the settings of database and role with those after the file before."""
-        settings = settings or ""
-        if self._role_settings is not None and settings != self._role_settings:
+        """Compare with when the transaction began: what the file changed there, the next one must start with."""
+        if settings != self._role_settings:
             self._marked = True
-        self._role_settings = settings
 
     def commit(self) -> None:
         """Commit, and make the session fresh in the same message; raise what the COMMIT itself raises."""
