@@ -16,9 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # A no-op migration run is over in a moment, so the other groups are not even imported for it.
-    if any(word in COMMANDS for word in arguments[:5]) and not {"server", "partitions", "doctor"} & set(
-        arguments[:1]
-    ):
+    if _command(arguments) in (*COMMANDS, "migrations"):
         from enterprise_ai.migrate.cli import main as migrations_main
 
         return migrations_main(arguments, prog="enterprise-ai")
