@@ -38,7 +38,7 @@ def set_status(world, person, status):
             " deleted_at = case when %(to)s = 'erased' then now() end where id = %(id)s", {"to": status, "id": person})  # fmt: skip
 
 
-@pytest.mark.parametrize(("verb", "status"), itertools.product(LEADS_TO, STATUSES))
+@pytest.mark.parametrize(("verb", "status"), list(itertools.product(LEADS_TO, STATUSES)))
 def test_the_status_machine(world, keeper, verb, status):
     person = world.new_person(world.here)
     set_status(world, person, status)

@@ -22,7 +22,8 @@ MAJORS = (12, 18)
 def python38() -> str | None:
     """An interpreter of the oldest supported version, on PATH or where pyenv keeps its own."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [shutil.which("python3.8"), *map(str, sorted(pyenv.glob("3.8.*/bin/python")))]
+    # pyenv's shims are on PATH for every version it knows, and refuse the ones that are not chosen.
+    found = [*map(str, sorted(pyenv.glob("3.8.*/bin/python"))), shutil.which("python3.8")]
     return next(filter(None, found), None)
 
 
