@@ -26,6 +26,14 @@ _LASTING = re.compile(
     r"|\balter\s+(?:role|user|database|system)\b",
     re.IGNORECASE,
 )
+# The same without the care for words and case: in megabytes of data this is found, or not, ten times as fast.
+_PERHAPS = (
+    re.compile("set_config"),
+    re.compile("setseed"),
+    re.compile(r"load\b"),
+    re.compile(r"set\s"),
+    re.compile(r"alter\s"),
+)
 
 _WRITES = "pg_catalog.pg_stat_get_xact_tuples_{}('pg_catalog.pg_db_role_setting'::regclass)"
 #: SQL for how often the settings of database and role were changed, which a session reads only when it starts.
@@ -61,7 +69,10 @@ class Session:
 
     def saw(self, text: str) -> None:
         """Look through a text that is about to run for what a reset cannot undo."""
-        if not self._marked and _LASTING.search(text):
+        if self._marked:
+            return
+        lower = text.lower()
+        if any(one.search(lower) for one in _PERHAPS) and _LASTING.search(text):
             self._marked = True
 
     def begins_with(self, role_settings: str | None) -> None:
