@@ -38,7 +38,9 @@ def program():
     tool = ROOT / "tools" / "pgbouncer.py"
     done = subprocess.run([sys.executable, str(tool)], capture_output=True, check=False)
     if done.returncode:
-        pytest.fail("PgBouncer is needed for this test: " + done.stderr.decode())
+        # CI must have it; elsewhere it is brought where apt is at hand.
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("PgBouncer is needed for this test: " + done.stderr.decode())
     return done.stdout.decode().split()
 
 
