@@ -114,6 +114,7 @@ def database() -> list[str]:
             ".[embedded,identity]",
             "pytest",
             "pytest-randomly",
+            "pytest-rerunfailures",
             "pytest-xdist",
             "hypothesis",
         )
