@@ -80,7 +80,7 @@ def engine() -> list[str]:
         if program is None:
             print(f"--- not run, no such interpreter here: {title}", flush=True)
             continue
-        programs = environment(version, program, driver, "pytest", "pytest-rerunfailures", "pytest-xdist")
+        programs = environment(version, program, driver, "pytest", "pytest-xdist")
         # The other fixtures need more than a driver, so they are not even looked at.
         if not run(
             title,
@@ -114,7 +114,6 @@ def database() -> list[str]:
             ".[embedded,identity]",
             "pytest",
             "pytest-randomly",
-            "pytest-rerunfailures",
             "pytest-xdist",
             "hypothesis",
         )
