@@ -1251,7 +1251,10 @@ create table identity.user_sessions (
     last_seen_at         timestamptz not null default now(),
     idle_timeout         interval    not null default '30 minutes',
     idle_expires_at      timestamptz not null,
+    token_expires_at     timestamptz not null,
     expires_at           timestamptz not null,
+    stepped_up_level     smallint,
+    stepped_up_until     timestamptz,
     revoked_at           timestamptz,
     revoked_reason       text,
 
@@ -1261,9 +1264,12 @@ create table identity.user_sessions (
         references identity.users (tenant_id, id) on delete cascade,
     constraint user_sessions_token_hash_is_sha256 check (octet_length(token_hash) = 32),
     constraint user_sessions_end_after_they_start check (expires_at > started_at),
-    constraint user_sessions_idle_within_their_life check (idle_expires_at <= expires_at),
+    constraint user_sessions_idle_within_their_life check (idle_expires_at <= token_expires_at),
+    constraint user_sessions_tokens_within_their_life check (token_expires_at <= expires_at),
     constraint user_sessions_idle_timeout_is_positive check (idle_timeout > '0'),
     constraint user_sessions_authentication_level_is_known check (authentication_level between 1 and 3),
+    constraint user_sessions_are_stepped_up_for_a_time check (
+        (stepped_up_level is null) = (stepped_up_until is null) and stepped_up_level between authentication_level and 3),
     constraint user_sessions_revoked_say_why check ((revoked_at is null) = (revoked_reason is null))
 );
 
@@ -1277,6 +1283,10 @@ comment on column identity.user_sessions.token_hash is 'SHA-256 of the session t
 comment on column identity.user_sessions.authentication_level is 'NIST SP 800-63 authenticator assurance level, 1 to 3.';
 comment on column identity.user_sessions.idle_timeout is 'How long the session lives on after each use, as set when it began.';
 comment on column identity.user_sessions.idle_expires_at is 'When the session ends unless it is used before.';
+comment on column identity.user_sessions.token_expires_at is
+    'When the token is worth nothing, used or not; a refreshable session goes on with the next one.';
+comment on column identity.user_sessions.stepped_up_level is
+    'The level that a second factor given in the session has raised it to, until stepped_up_until.';
 
 alter table identity.user_sessions enable row level security;
 alter table identity.user_sessions force row level security;
@@ -1359,19 +1369,21 @@ create policy api_keys_of_my_tenant on identity.api_keys
     with check (tenant_id = (select platform.current_tenant_id()));
 
 create table identity.mfa_factors (
-    tenant_id      uuid        not null,
-    id             uuid        not null default platform.new_id(),
-    user_id        uuid        not null,
-    kind           text        not null,
-    name           text        not null,
-    totp_secret    bytea,
-    totp_last_step bigint,
-    credential_id  bytea,
-    public_key     bytea,
-    sign_count     bigint,
-    confirmed_at   timestamptz,
-    last_used_at   timestamptz,
-    created_at     timestamptz not null default now(),
+    tenant_id          uuid        not null,
+    id                 uuid        not null default platform.new_id(),
+    user_id            uuid        not null,
+    kind               text        not null,
+    name               text        not null,
+    totp_secret        bytea,
+    totp_last_step     bigint,
+    credential_id      bytea,
+    public_key         bytea,
+    sign_count         bigint,
+    transports         text[],
+    is_backup_eligible boolean,
+    confirmed_at       timestamptz,
+    last_used_at       timestamptz,
+    created_at         timestamptz not null default now(),
 
     constraint mfa_factors_pkey primary key (tenant_id, id),
     constraint mfa_factors_name_key unique (tenant_id, user_id, name),
@@ -1381,21 +1393,63 @@ create table identity.mfa_factors (
     constraint mfa_factors_kind_is_known check (kind in ('totp', 'webauthn')),
     constraint mfa_factors_have_what_their_kind_needs check (
         case when kind = 'totp'
-             then totp_secret is not null and num_nonnulls(credential_id, public_key, sign_count) = 0
-             else num_nonnulls(credential_id, public_key, sign_count) = 3
+             then totp_secret is not null
+                  and num_nonnulls(credential_id, public_key, sign_count, transports, is_backup_eligible) = 0
+             else num_nonnulls(credential_id, public_key, sign_count, transports, is_backup_eligible) = 5
                   and num_nonnulls(totp_secret, totp_last_step) = 0
-        end)
+        end),
+    constraint mfa_factors_totp_secrets_are_sealed check (
+        substr(totp_secret, 1, 1) = '\x01' and octet_length(totp_secret) > 40)
 );
 
 comment on table identity.mfa_factors is 'One row for each second factor of a user: a TOTP generator or a WebAuthn key.';
 comment on column identity.mfa_factors.totp_secret is
-    'The shared seed (RFC 6238), as the service that verifies codes gave it: encrypted where that service does so.';
+    'The shared seed (RFC 6238), sealed under a key that is not in the database: 0x01, the length of the key''s id, the id, a
+nonce of 12 bytes, AES-256-GCM''s output.';
+comment on column identity.mfa_factors.sign_count is 'How often the key had signed when it was last used; 0 when it does not count.';
+comment on column identity.mfa_factors.transports is 'How a browser reaches the key (WebAuthn): usb, nfc, ble, hybrid, internal …';
+comment on column identity.mfa_factors.is_backup_eligible is
+    'The key may be copied to other devices of its owner (a synced passkey), which is worth less than one that cannot.';
 comment on column identity.mfa_factors.totp_last_step is 'The time step of the last code accepted, so that no code works twice.';
 comment on column identity.mfa_factors.confirmed_at is 'When the first code or signature was verified; before it the factor does not count.';
 
 alter table identity.mfa_factors enable row level security;
 alter table identity.mfa_factors force row level security;
 create policy mfa_factors_of_my_tenant on identity.mfa_factors
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+
+create table identity.webauthn_challenges (
+    tenant_id  uuid        not null,
+    id         uuid        not null default platform.new_id(),
+    purpose    text        not null,
+    user_id    uuid,
+    challenge  bytea       not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null,
+
+    constraint webauthn_challenges_pkey primary key (tenant_id, id),
+    constraint webauthn_challenges_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
+    constraint webauthn_challenges_user_id_fkey foreign key (tenant_id, user_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint webauthn_challenges_purpose_is_known check (purpose in ('register', 'authenticate')),
+    constraint webauthn_challenges_register_for_somebody check (purpose <> 'register' or user_id is not null),
+    constraint webauthn_challenges_are_long_enough check (octet_length(challenge) >= 32),
+    constraint webauthn_challenges_expire_after_they_start check (expires_at > created_at)
+);
+
+create index webauthn_challenges_user_id_idx on identity.webauthn_challenges (tenant_id, user_id);
+-- What nobody came back with is removed a little at a time.
+create index webauthn_challenges_expires_at_idx on identity.webauthn_challenges (tenant_id, expires_at);
+
+comment on table identity.webauthn_challenges is
+    'One row for each challenge that a WebAuthn key was asked to sign; it is deleted when an answer comes.';
+comment on column identity.webauthn_challenges.user_id is 'Who is to answer; null for whoever has one of the tenant''s passkeys.';
+
+alter table identity.webauthn_challenges enable row level security;
+alter table identity.webauthn_challenges force row level security;
+create policy webauthn_challenges_of_my_tenant on identity.webauthn_challenges
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 
@@ -1484,7 +1538,8 @@ create table identity.login_attempts (
     constraint login_attempts_method_is_known check (
         method in ('password', 'sso', 'api_key', 'refresh_token', 'totp', 'webauthn', 'recovery_code')),
     constraint login_attempts_outcome_is_known check (
-        outcome in ('started', 'success', 'wrong_credentials', 'locked', 'inactive', 'mfa_required', 'mfa_failed', 'refused'))
+        outcome in ('started', 'success', 'wrong_credentials', 'locked', 'inactive', 'mfa_required', 'mfa_failed', 'throttled',
+                    'refused'))
 );
 
 -- Lock-out and alerting count recent failures by account and by address.
@@ -1558,6 +1613,121 @@ comment on function identity._token_hash(text) is 'What is stored of a token: en
 revoke all on function identity._token_hash(text) from public;
 -- <<<
 
+-- >>> sql/identity/step_up.sql
+-- Step-up: a second factor given again in a session that is going on raises its authentication level for some
+-- minutes. It is decided together with the factor itself, so nobody has to vouch for it.
+
+create or replace function identity._level_of(session identity.user_sessions)
+    returns smallint
+    language sql
+    stable
+    parallel safe
+as $$
+    select case when session.stepped_up_until > clock_timestamp() then session.stepped_up_level
+                else session.authentication_level end
+$$;
+
+comment on function identity._level_of(identity.user_sessions) is
+    'The authentication level of a session as it is at this moment.';
+
+revoke all on function identity._level_of(identity.user_sessions) from public;
+
+
+create or replace function identity._step_up(session_id uuid, user_id uuid, level smallint)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_session identity.user_sessions;
+begin
+    select s.* into v_session
+    from identity.user_sessions as s
+    where s.tenant_id = v_tenant_id
+      and s.id = _step_up.session_id
+      and s.user_id = _step_up.user_id
+      and s.revoked_at is null
+      and s.expires_at > clock_timestamp()
+    for no key update;
+    if not found then
+        raise exception 'The session is over or never was'
+            using errcode = 'ZI004', hint = 'Sign in again; the code has not been used up.';
+    end if;
+    -- A weaker factor neither lowers the level nor draws a higher one out.
+    if level >= identity._level_of(v_session) then
+        update identity.user_sessions as s
+        set stepped_up_level = _step_up.level,
+            stepped_up_until = least(
+                clock_timestamp() + make_interval(mins => identity._limit('security.step_up_minutes')), s.expires_at)
+        where s.tenant_id = v_tenant_id and s.id = v_session.id;
+    end if;
+end
+$$;
+
+comment on function identity._step_up(uuid, uuid, smallint) is
+    'Raise the level of a user''s session for as long as security.step_up_minutes says. Raises ZI004.';
+
+revoke all on function identity._step_up(uuid, uuid, smallint) from public;
+
+
+create or replace function identity.my_authentication_level()
+    returns table (authentication_level smallint, stepped_up_until timestamptz)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads sessions, which no group role can, and shows the user's own
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select identity._level_of(s),
+               case when s.stepped_up_until > clock_timestamp() then s.stepped_up_until end
+        from identity.user_sessions as s
+        where s.tenant_id = platform.current_tenant_id()
+          and s.id = (platform.context() ->> 'session_id')::uuid
+          and s.user_id = platform.current_user_id();
+end
+$$;
+
+comment on function identity.my_authentication_level() is
+    'The level of the context''s session as it is now, and until when, where a second factor has raised it. Contexts
+opened from now on carry it.';
+
+revoke all on function identity.my_authentication_level() from public;
+grant execute on function identity.my_authentication_level() to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function identity._refuse_without_step_up(user_id uuid)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A session that somebody else got hold of must not make itself a second factor.
+    if platform.current_user_id() is not null
+       and coalesce((platform.context() ->> 'authentication_level')::integer, 0) < 2
+       and exists (
+           select from identity.mfa_factors as f
+           where f.tenant_id = platform.current_tenant_id()
+             and f.user_id = _refuse_without_step_up.user_id
+             and f.confirmed_at is not null) then
+        raise exception 'Second factors are changed by who has just given one'
+            using errcode = 'ZI022', hint = 'Step the session up first, and open the context again.';
+    end if;
+end
+$$;
+
+comment on function identity._refuse_without_step_up(uuid) is
+    'Raise ZI022 unless the context''s user has given a second factor, where the user concerned has any.';
+
+revoke all on function identity._refuse_without_step_up(uuid) from public;
+-- <<<
+
 -- >>> sql/platform/open_session_context.sql
 create or replace function platform.open_session_context(
     token text,
@@ -1599,7 +1769,7 @@ begin
        and current_setting('transaction_read_only') = 'off' then
         update identity.user_sessions as s
         set last_seen_at = clock_timestamp(),
-            idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at)
+            idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.token_expires_at)
         where s.tenant_id = v_tenant_id
           and s.id in (
               select free.id
@@ -1615,7 +1785,7 @@ begin
         'request_id', open_session_context.request_id,
         'ip_address', host(open_session_context.ip_address),
         'user_agent', open_session_context.user_agent,
-        'authentication_level', v_session.authentication_level));
+        'authentication_level', identity._level_of(v_session)));
     perform platform._seal_context(v_fields);
     return v_fields;
 end
@@ -1851,7 +2021,7 @@ declare
     v_current text := platform.context() ->> 'session_id';
 begin
     return query
-        select s.id, s.id::text = v_current is true, s.authentication_level, s.ip_address, s.user_agent,
+        select s.id, s.id::text = v_current is true, identity._level_of(s), s.ip_address, s.user_agent,
                s.started_at, s.last_seen_at, s.idle_expires_at, s.expires_at
         from identity.user_sessions as s
         where s.tenant_id = platform.current_tenant_id()
@@ -1866,6 +2036,89 @@ comment on function identity.list_my_sessions() is 'The current user''s live ses
 
 revoke all on function identity.list_my_sessions() from public;
 grant execute on function identity.list_my_sessions() to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/mfa_requirement.sql
+create or replace function identity._is_privileged(user_id uuid)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_groups uuid[] := array(select identity.groups_of(_is_privileged.user_id));
+begin
+    -- Whether or not it counts just now: a window or a condition does not make a right harmless.
+    return exists (
+        with recursive held (role_id) as (
+            select a.role_id
+            from authz.user_roles as a
+            where a.tenant_id = v_tenant_id and a.user_id = _is_privileged.user_id
+            union
+            select a.role_id
+            from authz.group_roles as a
+            where a.tenant_id = v_tenant_id and a.group_id = any (v_groups)
+            union
+            select r.id
+            from authz.roles as r
+            where r.tenant_id = v_tenant_id and r.for_everyone
+            union
+            select i.parent_id
+            from held
+            join authz.role_inheritance as i on i.tenant_id = v_tenant_id and i.role_id = held.role_id),
+        carried (permission_id) as (
+            select c.permission_id
+            from held
+            join authz.role_permissions as c on c.tenant_id = v_tenant_id and c.role_id = held.role_id
+            where c.effect = 'allow' and not c.only_own
+            union all
+            select g.permission_id
+            from authz.user_permissions as g
+            where g.tenant_id = v_tenant_id and g.user_id = _is_privileged.user_id and g.effect = 'allow'
+            union all
+            select g.permission_id
+            from authz.group_permissions as g
+            where g.tenant_id = v_tenant_id and g.group_id = any (v_groups) and g.effect = 'allow')
+        select
+        from carried
+        join authz.permissions as p on p.id = carried.permission_id
+        where p.minimum_authentication_level > 1);
+end
+$$;
+
+comment on function identity._is_privileged(uuid) is
+    'Whether a user of the context''s tenant has been given, by whatever path, a permission of level 2 or 3 over more
+than what is their own.';
+
+revoke all on function identity._is_privileged(uuid) from public;
+
+
+create or replace function identity.requires_second_factor(user_id uuid)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads roles and settings that those who sign people in cannot
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_requirement text := platform.setting('security.mfa_requirement') #>> '{}';
+begin
+    return case
+        when v_requirement = 'all' then true
+        when v_requirement = 'privileged' then identity._is_privileged(requires_second_factor.user_id)
+        else false
+    end;
+end
+$$;
+
+comment on function identity.requires_second_factor(uuid) is
+    'Whether security.mfa_requirement lets a user of the context''s tenant in with a second factor only.';
+
+revoke all on function identity.requires_second_factor(uuid) from public;
+grant execute on function identity.requires_second_factor(uuid) to enterprise_ai_gateway;
 -- <<<
 
 -- >>> sql/identity/start_session.sql
@@ -1909,6 +2162,7 @@ begin
     update identity.user_sessions as s
     set token_hash = identity._token_hash(session_token),
         last_seen_at = clock_timestamp(),
+        token_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at),
         idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at)
     where s.tenant_id = v_tenant_id and s.id = session_id;
 
@@ -1932,7 +2186,8 @@ create or replace function identity.start_session(
     authentication_level smallint default 1,
     ip_address inet default null,
     user_agent text default null,
-    is_refreshable boolean default false)
+    is_refreshable boolean default false,
+    by_password boolean default false)
     returns table (session_id uuid, session_token text, refresh_token text, idle_expires_at timestamptz,
                    expires_at timestamptz)
     language plpgsql
@@ -1949,6 +2204,13 @@ declare
         else make_interval(mins => identity._limit('security.session_idle_minutes')) end;
 begin
     perform identity._refuse_inactive(v_tenant_id, start_session.user_id);
+    if start_session.authentication_level < 2 and identity.requires_second_factor(start_session.user_id) then
+        raise exception 'User % signs in with a second factor only', start_session.user_id
+            using errcode = 'ZI019', hint = 'Ask for one, or let the user add one; security.mfa_requirement wants it.';
+    elsif by_password and identity._must_change_password(start_session.user_id) then
+        raise exception 'User % has to change the password first', start_session.user_id
+            using errcode = 'ZI020', hint = 'Set a new one with identity.set_password(), then start the session.';
+    end if;
 
     session_id := platform.new_id();
     session_token := identity._token('s', v_tenant_id, platform.random_bytes(32));
@@ -1974,10 +2236,12 @@ begin
 
     insert into identity.user_sessions (tenant_id, id, user_id, token_hash, authentication_level, ip_address,
                                         user_agent, started_at, last_seen_at, idle_timeout, idle_expires_at,
-                                        expires_at)
+                                        token_expires_at, expires_at)
     values (v_tenant_id, session_id, start_session.user_id, identity._token_hash(session_token),
             start_session.authentication_level, start_session.ip_address, start_session.user_agent,
-            v_now, v_now, v_idle_timeout, start_session.idle_expires_at, start_session.expires_at);
+            v_now, v_now, v_idle_timeout, start_session.idle_expires_at,
+            case when is_refreshable then start_session.idle_expires_at else start_session.expires_at end,
+            start_session.expires_at);
     if is_refreshable then
         select t.session_token, t.refresh_token into session_token, refresh_token
         from identity._issue_tokens(session_id, platform.new_id(), null, null) as t;
@@ -1989,13 +2253,14 @@ begin
 end
 $$;
 
-comment on function identity.start_session(uuid, smallint, inet, text, boolean) is
+comment on function identity.start_session(uuid, smallint, inet, text, boolean, boolean) is
     'Begin a session for a user of the context''s tenant whom the caller has authenticated at a level; returns its
-token, which is not to be had again, and a refresh token where the session is refreshable. Raises ZI001 and ZI002
-when the tenant or the user may not work.';
+token, which is not to be had again, and a refresh token where the session is refreshable: then the token is good for
+security.access_token_minutes, used or not. Raises ZI001 and ZI002 when the tenant or the user may not work, ZI019 when
+the settings want a second factor of the user, ZI020 when it was by a password that has to be changed.';
 
-revoke all on function identity.start_session(uuid, smallint, inet, text, boolean) from public;
-grant execute on function identity.start_session(uuid, smallint, inet, text, boolean) to enterprise_ai_gateway;
+revoke all on function identity.start_session(uuid, smallint, inet, text, boolean, boolean) from public;
+grant execute on function identity.start_session(uuid, smallint, inet, text, boolean, boolean) to enterprise_ai_gateway;
 -- <<<
 
 -- >>> sql/identity/refresh_session.sql
@@ -2181,6 +2446,31 @@ revoke all on function identity.set_password(uuid, text, boolean) from public;
 grant execute on function identity.set_password(uuid, text, boolean) to enterprise_ai_gateway;
 
 
+create or replace function identity._must_change_password(user_id uuid)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_days integer := identity._limit('security.password_max_age_days');
+begin
+    return exists (
+        select from identity.user_passwords as p
+        where p.tenant_id = platform.current_tenant_id()
+          and p.user_id = _must_change_password.user_id
+          and (p.must_change
+               or v_days > 0 and p.changed_at < clock_timestamp() - make_interval(days => v_days)));
+end
+$$;
+
+comment on function identity._must_change_password(uuid) is
+    'Whether a user''s password was set by somebody else, or is older than security.password_max_age_days allows.';
+
+revoke all on function identity._must_change_password(uuid) from public;
+
+
 create or replace function identity.begin_login(
     email text,
     ip_address inet default null,
@@ -2198,12 +2488,27 @@ declare
     v_user identity.users;
     v_outcome text := 'started';
 begin
+    if begin_login.ip_address is not null then
+        -- Those who try from one address at once take turns, so that each sees the attempts before it.
+        perform pg_advisory_xact_lock(
+            hashtext('identity.begin_login'), hashtext(v_tenant_id || host(begin_login.ip_address)));
+        v_now := clock_timestamp();
+        if (select count(*)
+            from identity.login_attempts as a
+            where a.tenant_id = v_tenant_id
+              and a.ip_address = begin_login.ip_address
+              and a.attempted_at > v_now - interval '1 minute'
+              and a.method = 'password') >= identity._limit('limits.sign_ins_per_minute') then
+            v_outcome := 'throttled';
+        end if;
+    end if;
+
     select u.* into v_user
     from identity.users as u
     where u.tenant_id = v_tenant_id and lower(u.email) = lower(begin_login.email) and u.deleted_at is null
     for no key update;
 
-    if not found then
+    if not found or v_outcome = 'throttled' then
         null;
     elsif v_user.status = 'locked' and v_user.locked_until > v_now then
         v_outcome := 'locked';
@@ -2229,7 +2534,7 @@ $$;
 comment on function identity.begin_login(text, inet, text) is
     'Record an attempt to sign in to the context''s tenant with a password and count it as failed; returns what the
 password is to be verified against, null where nothing can match: then verify against any other hash, so that both
-take the same time. Commit before verifying.';
+take the same time. From the limit of limits.sign_ins_per_minute on an address gets no further. Commit before verifying.';
 
 revoke all on function identity.begin_login(text, inet, text) from public;
 grant execute on function identity.begin_login(text, inet, text) to enterprise_ai_gateway;
@@ -2239,7 +2544,8 @@ create or replace function identity.finish_login(
     attempt_id uuid,
     password_matches boolean,
     upgraded_hash text default null)
-    returns table (outcome text, user_id uuid, must_change boolean, has_second_factor boolean)
+    returns table (outcome text, user_id uuid, must_change boolean, has_second_factor boolean,
+                   requires_second_factor boolean)
     language plpgsql
     volatile
     parallel unsafe
@@ -2263,6 +2569,7 @@ begin
     outcome := v_attempt.outcome;
     must_change := false;
     has_second_factor := false;
+    requires_second_factor := false;
     if outcome = 'started' then
         select u.* into v_user
         from identity.users as u
@@ -2288,9 +2595,8 @@ begin
             set password_hash = upgraded_hash
             where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
         end if;
-        select p.must_change into must_change
-        from identity.user_passwords as p
-        where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
+        must_change := identity._must_change_password(v_user.id);
+        requires_second_factor := identity.requires_second_factor(v_user.id);
         has_second_factor := exists (
             select from identity.mfa_factors as f
             where f.tenant_id = v_tenant_id and f.user_id = v_user.id and f.confirmed_at is not null);
@@ -2305,8 +2611,8 @@ end
 $$;
 
 comment on function identity.finish_login(uuid, boolean, text) is
-    'Decide on an attempt once the password has been verified: success, wrong_credentials, locked, inactive or refused;
-who it is only with success. Raises nothing about the person, so that the record can be committed. An upgraded hash
+    'Decide on an attempt once the password has been verified: success, wrong_credentials, locked, inactive,
+throttled or refused; who it is, and what is still asked of them, only with success. Raises nothing about the person, so that the record can be committed. An upgraded hash
 replaces the stored one.';
 
 revoke all on function identity.finish_login(uuid, boolean, text) from public;
@@ -2325,6 +2631,7 @@ as $$
 declare
     v_id uuid := platform.new_id();
 begin
+    perform identity._refuse_without_step_up(add_totp_factor.user_id);
     insert into identity.mfa_factors (tenant_id, id, user_id, kind, name, totp_secret)
     values (platform.current_tenant_id(), v_id, add_totp_factor.user_id, 'totp', add_totp_factor.name,
             add_totp_factor.totp_secret);
@@ -2333,7 +2640,8 @@ end
 $$;
 
 comment on function identity.add_totp_factor(uuid, text, bytea) is
-    'Give a user of the context''s tenant a TOTP generator; it counts once a first code has been accepted.';
+    'Give a user of the context''s tenant a TOTP generator, its seed sealed; it counts once a first code has been accepted.
+Raises ZI022 without step-up.';
 
 revoke all on function identity.add_totp_factor(uuid, text, bytea) from public;
 grant execute on function identity.add_totp_factor(uuid, text, bytea) to enterprise_ai_gateway;
@@ -2366,6 +2674,52 @@ revoke all on function identity.totp_factors_of(uuid) from public;
 grant execute on function identity.totp_factors_of(uuid) to enterprise_ai_gateway;
 
 
+create or replace function identity.totp_secrets()
+    returns table (id uuid, user_id uuid, totp_secret bytea)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select f.id, f.user_id, f.totp_secret
+        from identity.mfa_factors as f
+        where f.tenant_id = platform.current_tenant_id() and f.kind = 'totp'
+        order by f.id;
+end
+$$;
+
+comment on function identity.totp_secrets() is
+    'The sealed seeds of the context''s tenant, for those who rotate the key that they are sealed under.';
+
+revoke all on function identity.totp_secrets() from public;
+grant execute on function identity.totp_secrets() to enterprise_ai_gateway;
+
+
+create or replace function identity.reseal_totp_secret(factor_id uuid, old_secret bytea, new_secret bytea)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update identity.mfa_factors as f
+    set totp_secret = new_secret
+    where f.tenant_id = platform.current_tenant_id() and f.id = factor_id and f.totp_secret = old_secret;
+    return found;
+end
+$$;
+
+comment on function identity.reseal_totp_secret(uuid, bytea, bytea) is
+    'Store a seed as sealed under another key; false when it is no longer what it was.';
+
+revoke all on function identity.reseal_totp_secret(uuid, bytea, bytea) from public;
+grant execute on function identity.reseal_totp_secret(uuid, bytea, bytea) to enterprise_ai_gateway;
+
 create or replace function identity._finish_second_factor(
     user_id uuid, is_right boolean, method text, ip_address inet, user_agent text)
     returns void
@@ -2386,8 +2740,8 @@ begin
         update identity.users as u
         set failed_logins = 0, locked_until = null, status = 'active'
         where u.tenant_id = v_tenant_id and u.id = v_user.id;
-    elsif v_user.status in ('active', 'locked') then
-        -- Six digits can be guessed: the lock-out counts them too.
+    elsif v_user.status in ('active', 'locked') and method <> 'webauthn' then
+        -- Six digits can be guessed, so the lock-out counts them too. A signature cannot.
         perform identity._count_failure(v_user);
     end if;
     insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address, user_agent)
@@ -2433,7 +2787,8 @@ create or replace function identity.finish_totp(
     factor_id uuid,
     step bigint,
     ip_address inet default null,
-    user_agent text default null)
+    user_agent text default null,
+    session_id uuid default null)
     returns boolean
     language plpgsql
     volatile
@@ -2458,16 +2813,20 @@ begin
         v_is_right := found;
     end if;
     perform identity._finish_second_factor(finish_totp.user_id, v_is_right, 'totp', ip_address, user_agent);
+    if v_is_right and finish_totp.session_id is not null then
+        perform identity._step_up(finish_totp.session_id, finish_totp.user_id, 2::smallint);
+    end if;
     return v_is_right;
 end
 $$;
 
-comment on function identity.finish_totp(uuid, uuid, bigint, inet, text) is
+comment on function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid) is
     'Decide on a TOTP code: step is the time step that it belongs to, null when it belongs to none. True when it is
-accepted; a code works once. It raises nothing, so that the caller can commit the record of a failure.';
+accepted; a code works once. Where a session is named, it is stepped up. Refusing raises nothing, so that the caller can
+commit the record of a failure.';
 
-revoke all on function identity.finish_totp(uuid, uuid, bigint, inet, text) from public;
-grant execute on function identity.finish_totp(uuid, uuid, bigint, inet, text) to enterprise_ai_gateway;
+revoke all on function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid) from public;
+grant execute on function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid) to enterprise_ai_gateway;
 
 
 create or replace function identity._recovery_code_hash(code text)
@@ -2502,6 +2861,7 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
     v_code text;
 begin
+    perform identity._refuse_without_step_up(new_recovery_codes.user_id);
     delete from identity.mfa_recovery_codes as c
     where c.tenant_id = v_tenant_id and c.user_id = new_recovery_codes.user_id;
     for i in 1 .. identity._limit('security.mfa_recovery_codes') loop
@@ -2514,7 +2874,8 @@ end
 $$;
 
 comment on function identity.new_recovery_codes(uuid) is
-    'Recovery codes for a user of the context''s tenant, in the place of all earlier ones; they are not to be had again.';
+    'Recovery codes for a user of the context''s tenant, in the place of all earlier ones; they are not to be had
+again. Raises ZI022 without step-up.';
 
 revoke all on function identity.new_recovery_codes(uuid) from public;
 grant execute on function identity.new_recovery_codes(uuid) to enterprise_ai_gateway;
@@ -2524,7 +2885,8 @@ create or replace function identity.use_recovery_code(
     user_id uuid,
     code text,
     ip_address inet default null,
-    user_agent text default null)
+    user_agent text default null,
+    session_id uuid default null)
     returns boolean
     language plpgsql
     volatile
@@ -2546,16 +2908,321 @@ begin
     end if;
     perform identity._finish_second_factor(
         use_recovery_code.user_id, v_is_right, 'recovery_code', ip_address, user_agent);
+    if v_is_right and use_recovery_code.session_id is not null then
+        perform identity._step_up(use_recovery_code.session_id, use_recovery_code.user_id, 2::smallint);
+    end if;
     return v_is_right;
 end
 $$;
 
-comment on function identity.use_recovery_code(uuid, text, inet, text) is
-    'Decide on a recovery code: true when it is one of the user''s and has not been used. It raises nothing, so that
-the caller can commit the record of a failure.';
+comment on function identity.use_recovery_code(uuid, text, inet, text, uuid) is
+    'Decide on a recovery code: true when it is one of the user''s and has not been used. Where a session is named, it is
+stepped up. Refusing raises nothing, so that the caller can commit the record of a failure.';
 
-revoke all on function identity.use_recovery_code(uuid, text, inet, text) from public;
-grant execute on function identity.use_recovery_code(uuid, text, inet, text) to enterprise_ai_gateway;
+revoke all on function identity.use_recovery_code(uuid, text, inet, text, uuid) from public;
+grant execute on function identity.use_recovery_code(uuid, text, inet, text, uuid) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/webauthn.sql
+-- Passkeys and security keys (WebAuthn). The service verifies signatures, which takes a library; what is decided
+-- by them is decided here. A challenge is stored, works once and for five minutes.
+
+create or replace function identity.begin_webauthn(purpose text, user_id uuid default null)
+    returns table (challenge_id uuid, challenge bytea)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes challenges, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    -- What nobody came back with goes a little at a time, and nobody waits for it.
+    delete from identity.webauthn_challenges as c
+    where c.tenant_id = v_tenant_id
+      and c.id in (
+          select old.id
+          from identity.webauthn_challenges as old
+          where old.tenant_id = v_tenant_id and old.expires_at < clock_timestamp()
+          order by old.expires_at
+          limit 20
+          for update skip locked);
+
+    challenge_id := platform.new_id();
+    challenge := platform.random_bytes(32);
+    insert into identity.webauthn_challenges (tenant_id, id, purpose, user_id, challenge, expires_at)
+    values (v_tenant_id, begin_webauthn.challenge_id, begin_webauthn.purpose, begin_webauthn.user_id,
+            begin_webauthn.challenge, clock_timestamp() + interval '5 minutes');
+    return next;
+end
+$$;
+
+comment on function identity.begin_webauthn(text, uuid) is
+    'A challenge to register a key for a user of the context''s tenant, or to authenticate: the user, or whoever it is
+that has one of the tenant''s passkeys when none is named.';
+
+revoke all on function identity.begin_webauthn(text, uuid) from public;
+grant execute on function identity.begin_webauthn(text, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.take_webauthn_challenge(challenge_id uuid, purpose text)
+    returns table (challenge bytea, user_id uuid)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- uses challenges up, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- One delete: of many who come with the same challenge, one finds it.
+    delete from identity.webauthn_challenges as c
+    where c.tenant_id = platform.current_tenant_id()
+      and c.id = challenge_id
+      and c.purpose = take_webauthn_challenge.purpose
+      and c.expires_at > clock_timestamp()
+    returning c.challenge, c.user_id into challenge, user_id;
+    if found then
+        return next;
+    end if;
+end
+$$;
+
+comment on function identity.take_webauthn_challenge(uuid, text) is
+    'Use a challenge up and return it with the user it was made for; no row when it was used, has expired or was for
+something else. Commit, so that it stays used whatever the answer is worth.';
+
+revoke all on function identity.take_webauthn_challenge(uuid, text) from public;
+grant execute on function identity.take_webauthn_challenge(uuid, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.webauthn_credentials(
+    user_id uuid default null, credential_id bytea default null)
+    returns table (factor_id uuid, owner_id uuid, id bytea, public_key bytea, sign_count bigint, transports text[])
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select f.id, f.user_id, f.credential_id, f.public_key, f.sign_count, f.transports
+        from identity.mfa_factors as f
+        where f.tenant_id = platform.current_tenant_id()
+          and f.kind = 'webauthn'
+          and f.user_id = webauthn_credentials.user_id
+        union
+        select f.id, f.user_id, f.credential_id, f.public_key, f.sign_count, f.transports
+        from identity.mfa_factors as f
+        where f.tenant_id = platform.current_tenant_id()
+          and f.credential_id = webauthn_credentials.credential_id;
+end
+$$;
+
+comment on function identity.webauthn_credentials(uuid, bytea) is
+    'The keys of a user of the context''s tenant, or the one key of an id: what signatures are verified with.';
+
+revoke all on function identity.webauthn_credentials(uuid, bytea) from public;
+grant execute on function identity.webauthn_credentials(uuid, bytea) to enterprise_ai_gateway;
+
+
+create or replace function identity.add_webauthn_factor(
+    user_id uuid,
+    name text,
+    credential_id bytea,
+    public_key bytea,
+    sign_count bigint,
+    transports text[],
+    is_backup_eligible boolean)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    perform identity._refuse_without_step_up(add_webauthn_factor.user_id);
+    insert into identity.mfa_factors (tenant_id, id, user_id, kind, name, credential_id, public_key, sign_count,
+                                      transports, is_backup_eligible, confirmed_at)
+    values (platform.current_tenant_id(), v_id, add_webauthn_factor.user_id, 'webauthn', add_webauthn_factor.name,
+            add_webauthn_factor.credential_id, add_webauthn_factor.public_key, add_webauthn_factor.sign_count,
+            add_webauthn_factor.transports, add_webauthn_factor.is_backup_eligible, clock_timestamp());
+    return v_id;
+end
+$$;
+
+comment on function identity.add_webauthn_factor(uuid, text, bytea, bytea, bigint, text[], boolean) is
+    'Give a user of the context''s tenant a key whose registration the caller has verified. Raises 23505 naming
+mfa_factors_credential_id_key when it is registered already and mfa_factors_name_key when the user has a factor of the
+name, ZI022 without step-up.';
+
+revoke all on function identity.add_webauthn_factor(uuid, text, bytea, bytea, bigint, text[], boolean) from public;
+grant execute on function identity.add_webauthn_factor(uuid, text, bytea, bytea, bigint, text[], boolean)
+    to enterprise_ai_gateway;
+
+
+create or replace function identity.finish_webauthn(
+    user_id uuid,
+    factor_id uuid,
+    is_verified boolean,
+    sign_count bigint,
+    is_user_verified boolean,
+    is_only_factor boolean,
+    ip_address inet default null,
+    user_agent text default null,
+    session_id uuid default null)
+    returns smallint
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes factors and attempts, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_level smallint;
+begin
+    -- Without a password beside it, the key has to have recognised its owner by a finger, a face or a PIN.
+    if is_verified and (is_user_verified or not is_only_factor)
+       and identity._may_try_second_factor(finish_webauthn.user_id) then
+        -- A counter that does not go forward: the key was copied. Both zero: the key does not count.
+        update identity.mfa_factors as f
+        set sign_count = finish_webauthn.sign_count, last_used_at = clock_timestamp()
+        where f.tenant_id = platform.current_tenant_id()
+          and f.user_id = finish_webauthn.user_id
+          and f.id = factor_id
+          and f.kind = 'webauthn'
+          and (f.sign_count < finish_webauthn.sign_count or (f.sign_count = 0 and finish_webauthn.sign_count = 0))
+        returning case when is_user_verified and not f.is_backup_eligible then 3 else 2 end into v_level;
+    end if;
+    perform identity._finish_second_factor(
+        finish_webauthn.user_id, v_level is not null, 'webauthn', ip_address, user_agent);
+    if v_level is not null and finish_webauthn.session_id is not null then
+        perform identity._step_up(finish_webauthn.session_id, finish_webauthn.user_id, v_level);
+    end if;
+    return v_level;
+end
+$$;
+
+comment on function identity.finish_webauthn(uuid, uuid, boolean, bigint, boolean, boolean, inet, text, uuid) is
+    'Decide on a signature that the caller has verified or not; returns the authentication level that it is worth: 3 by
+a key that cannot be copied and has verified its user, else 2; null when it is refused, as when the key''s counter went
+back. Where a session is named, it is stepped up. Refusing raises nothing, so that the caller can commit the record.';
+
+revoke all on function identity.finish_webauthn(uuid, uuid, boolean, bigint, boolean, boolean, inet, text, uuid)
+    from public;
+grant execute on function identity.finish_webauthn(uuid, uuid, boolean, bigint, boolean, boolean, inet, text, uuid)
+    to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/manage_factors.sql
+create or replace function identity.list_second_factors(user_id uuid default null)
+    returns table (id uuid, kind text, name text, created_at timestamptz, confirmed_at timestamptz,
+                   last_used_at timestamptz)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads factors, which no group role can, and leaves out what they consist of
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select f.id, f.kind, f.name, f.created_at, f.confirmed_at, f.last_used_at
+        from identity.mfa_factors as f
+        where f.tenant_id = platform.current_tenant_id()
+          -- A user sees their own; a service that was opened for no user sees anybody's.
+          and f.user_id = coalesce(platform.current_user_id(), list_second_factors.user_id)
+        order by f.created_at, f.id;
+end
+$$;
+
+comment on function identity.list_second_factors(uuid) is
+    'The second factors of the current user, or of any user of the tenant when the context is a service''s; the oldest
+first, without secrets.';
+
+revoke all on function identity.list_second_factors(uuid) from public;
+grant execute on function identity.list_second_factors(uuid) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function identity.remove_second_factor(user_id uuid, factor_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- deletes factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_was_confirmed boolean;
+begin
+    -- Two who remove one each take turns, and the second sees what is left.
+    perform from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = remove_second_factor.user_id
+    for no key update;
+    perform identity._refuse_without_step_up(remove_second_factor.user_id);
+
+    delete from identity.mfa_factors as f
+    where f.tenant_id = v_tenant_id and f.user_id = remove_second_factor.user_id and f.id = factor_id
+    returning f.confirmed_at is not null into v_was_confirmed;
+    if v_was_confirmed
+       and not exists (
+           select from identity.mfa_factors as f
+           where f.tenant_id = v_tenant_id and f.user_id = remove_second_factor.user_id
+             and f.confirmed_at is not null)
+       and identity.requires_second_factor(remove_second_factor.user_id) then
+        raise exception 'It is the last second factor of user %, who needs one', remove_second_factor.user_id
+            using errcode = 'ZI021', hint = 'Add another first. It has not been removed.';
+    end if;
+    return v_was_confirmed is not null;
+end
+$$;
+
+comment on function identity.remove_second_factor(uuid, uuid) is
+    'Remove a second factor of a user of the context''s tenant; false when there is none of the id. Raises ZI021 for the
+last one of a user whom the settings want to have one, ZI022 without step-up.';
+
+revoke all on function identity.remove_second_factor(uuid, uuid) from public;
+grant execute on function identity.remove_second_factor(uuid, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.reset_second_factors(user_id uuid)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- deletes factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_current uuid := platform.current_user_id();
+    v_removed integer;
+begin
+    if v_current is not null
+       and (v_current = reset_second_factors.user_id or not authz.check('user.reset_credentials')) then
+        raise exception 'User % may not reset second factors', v_current
+            using errcode = 'ZI010', hint = 'It takes user.reset_credentials, and somebody else than the user.';
+    end if;
+    delete from identity.mfa_factors as f
+    where f.tenant_id = v_tenant_id and f.user_id = reset_second_factors.user_id;
+    get diagnostics v_removed = row_count;
+    delete from identity.mfa_recovery_codes as c
+    where c.tenant_id = v_tenant_id and c.user_id = reset_second_factors.user_id;
+    perform identity.revoke_sessions_of(reset_second_factors.user_id, 'second factors reset');
+    return v_removed;
+end
+$$;
+
+comment on function identity.reset_second_factors(uuid) is
+    'Remove all second factors and recovery codes of a user who has lost them, and end the user''s sessions; returns how
+many factors there were. Raises ZI010 for a context whose user may not.';
+
+revoke all on function identity.reset_second_factors(uuid) from public;
+grant execute on function identity.reset_second_factors(uuid) to enterprise_ai_gateway;
 -- <<<
 
 -- >>> sql/identity/api_keys.sql
@@ -7253,21 +7920,34 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function identity.list_my_api_keys();
 --   drop function identity.revoke_api_key(uuid);
 --   drop function identity.create_api_key(text, text[], timestamptz, uuid);
---   drop function identity.use_recovery_code(uuid, text, inet, text);
+--   drop function identity.reset_second_factors(uuid);
+--   drop function identity.remove_second_factor(uuid, uuid);
+--   drop function identity.list_second_factors(uuid);
+--   drop function identity.finish_webauthn(uuid, uuid, boolean, bigint, boolean, boolean, inet, text, uuid);
+--   drop function identity.add_webauthn_factor(uuid, text, bytea, bytea, bigint, text[], boolean);
+--   drop function identity.webauthn_credentials(uuid, bytea);
+--   drop function identity.take_webauthn_challenge(uuid, text);
+--   drop function identity.begin_webauthn(text, uuid);
+--   drop function identity.use_recovery_code(uuid, text, inet, text, uuid);
 --   drop function identity.new_recovery_codes(uuid);
 --   drop function identity._recovery_code_hash(text);
---   drop function identity.finish_totp(uuid, uuid, bigint, inet, text);
+--   drop function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid);
 --   drop function identity._may_try_second_factor(uuid);
 --   drop function identity._finish_second_factor(uuid, boolean, text, inet, text);
+--   drop function identity.reseal_totp_secret(uuid, bytea, bytea);
+--   drop function identity.totp_secrets();
 --   drop function identity.totp_factors_of(uuid);
 --   drop function identity.add_totp_factor(uuid, text, bytea);
 --   drop function identity.finish_login(uuid, boolean, text);
 --   drop function identity.begin_login(text, inet, text);
+--   drop function identity._must_change_password(uuid);
 --   drop function identity.set_password(uuid, text, boolean);
 --   drop function identity._set_password(uuid, text, boolean);
 --   drop function identity._count_failure(identity.users);
 --   drop function identity.refresh_session(text, inet, text);
---   drop function identity.start_session(uuid, smallint, inet, text, boolean);
+--   drop function identity.start_session(uuid, smallint, inet, text, boolean, boolean);
+--   drop function identity.requires_second_factor(uuid);
+--   drop function identity._is_privileged(uuid);
 --   drop function identity._issue_tokens(uuid, uuid, text, bytea);
 --   drop function identity._successor(text, uuid, text, bytea);
 --   drop function identity.list_my_sessions();
@@ -7278,6 +7958,10 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function identity._limit(text);
 --   drop function platform.open_api_key_context(text, text, inet, text);
 --   drop function platform.open_session_context(text, text, inet, text);
+--   drop function identity._refuse_without_step_up(uuid);
+--   drop function identity.my_authentication_level();
+--   drop function identity._step_up(uuid, uuid, smallint);
+--   drop function identity._level_of(identity.user_sessions);
 --   drop function identity._token_hash(text);
 --   drop function identity._tenant_of_token(text, text);
 --   drop function identity._token(text, uuid, bytea);
@@ -7285,6 +7969,7 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop table identity.one_time_tokens;
 --   drop table identity.mfa_recovery_codes;
 --   drop table identity.recovery_code_keys;
+--   drop table identity.webauthn_challenges;
 --   drop table identity.mfa_factors;
 --   drop table identity.api_keys;
 --   drop table identity.refresh_tokens;

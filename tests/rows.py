@@ -66,14 +66,16 @@ SPECIAL: dict[str, dict[str, str]] = {
     },
     "authz.proxy_grants": {"actor_id": ANOTHER_USER, "all_permissions": "true"},
     "identity.api_keys": {"prefix": "'eai_k_1'"},
-    "identity.mfa_factors": {"totp_secret": "'x'"},
+    "identity.mfa_factors": {"totp_secret": "decode(repeat('01', 60), 'hex')"},
     "identity.one_time_tokens": {"email": "'ada@example.com'", "expires_at": "now() + interval '1 hour'"},
     "identity.refresh_tokens": {"expires_at": "now() + interval '1 hour'"},
     "identity.user_passwords": {"password_hash": "'$argon2id$v=19$'"},
     "identity.user_sessions": {
         "idle_expires_at": "now() + interval '1 hour'",
+        "token_expires_at": "now() + interval '1 hour'",
         "expires_at": "now() + interval '1 hour'",
     },
+    "identity.webauthn_challenges": {"user_id": ANOTHER_USER, "expires_at": "now() + interval '1 hour'"},
     "llm.documents": {"media_type": "'text/plain'", "storage_uri": "'s3://bucket/key'"},
     "llm.message_contents": {"kind": "'text'", "content": "'Hello'"},
     "llm.prompt_template_versions": {

@@ -46,6 +46,31 @@ revoke all on function identity.set_password(uuid, text, boolean) from public;
 grant execute on function identity.set_password(uuid, text, boolean) to enterprise_ai_gateway;
 
 
+create or replace function identity._must_change_password(user_id uuid)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_days integer := identity._limit('security.password_max_age_days');
+begin
+    return exists (
+        select from identity.user_passwords as p
+        where p.tenant_id = platform.current_tenant_id()
+          and p.user_id = _must_change_password.user_id
+          and (p.must_change
+               or v_days > 0 and p.changed_at < clock_timestamp() - make_interval(days => v_days)));
+end
+$$;
+
+comment on function identity._must_change_password(uuid) is
+    'Whether a user''s password was set by somebody else, or is older than security.password_max_age_days allows.';
+
+revoke all on function identity._must_change_password(uuid) from public;
+
+
 create or replace function identity.begin_login(
     email text,
     ip_address inet default null,
@@ -63,12 +88,27 @@ declare
     v_user identity.users;
     v_outcome text := 'started';
 begin
+    if begin_login.ip_address is not null then
+        -- Those who try from one address at once take turns, so that each sees the attempts before it.
+        perform pg_advisory_xact_lock(
+            hashtext('identity.begin_login'), hashtext(v_tenant_id || host(begin_login.ip_address)));
+        v_now := clock_timestamp();
+        if (select count(*)
+            from identity.login_attempts as a
+            where a.tenant_id = v_tenant_id
+              and a.ip_address = begin_login.ip_address
+              and a.attempted_at > v_now - interval '1 minute'
+              and a.method = 'password') >= identity._limit('limits.sign_ins_per_minute') then
+            v_outcome := 'throttled';
+        end if;
+    end if;
+
     select u.* into v_user
     from identity.users as u
     where u.tenant_id = v_tenant_id and lower(u.email) = lower(begin_login.email) and u.deleted_at is null
     for no key update;
 
-    if not found then
+    if not found or v_outcome = 'throttled' then
         null;
     elsif v_user.status = 'locked' and v_user.locked_until > v_now then
         v_outcome := 'locked';
@@ -94,7 +134,7 @@ $$;
 comment on function identity.begin_login(text, inet, text) is
     'Record an attempt to sign in to the context''s tenant with a password and count it as failed; returns what the
 password is to be verified against, null where nothing can match: then verify against any other hash, so that both
-take the same time. Commit before verifying.';
+take the same time. From the limit of limits.sign_ins_per_minute on an address gets no further. Commit before verifying.';
 
 revoke all on function identity.begin_login(text, inet, text) from public;
 grant execute on function identity.begin_login(text, inet, text) to enterprise_ai_gateway;
@@ -104,7 +144,8 @@ create or replace function identity.finish_login(
     attempt_id uuid,
     password_matches boolean,
     upgraded_hash text default null)
-    returns table (outcome text, user_id uuid, must_change boolean, has_second_factor boolean)
+    returns table (outcome text, user_id uuid, must_change boolean, has_second_factor boolean,
+                   requires_second_factor boolean)
     language plpgsql
     volatile
     parallel unsafe
@@ -128,6 +169,7 @@ begin
     outcome := v_attempt.outcome;
     must_change := false;
     has_second_factor := false;
+    requires_second_factor := false;
     if outcome = 'started' then
         select u.* into v_user
         from identity.users as u
@@ -153,9 +195,8 @@ begin
             set password_hash = upgraded_hash
             where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
         end if;
-        select p.must_change into must_change
-        from identity.user_passwords as p
-        where p.tenant_id = v_tenant_id and p.user_id = v_user.id;
+        must_change := identity._must_change_password(v_user.id);
+        requires_second_factor := identity.requires_second_factor(v_user.id);
         has_second_factor := exists (
             select from identity.mfa_factors as f
             where f.tenant_id = v_tenant_id and f.user_id = v_user.id and f.confirmed_at is not null);
@@ -170,8 +211,8 @@ end
 $$;
 
 comment on function identity.finish_login(uuid, boolean, text) is
-    'Decide on an attempt once the password has been verified: success, wrong_credentials, locked, inactive or refused;
-who it is only with success. Raises nothing about the person, so that the record can be committed. An upgraded hash
+    'Decide on an attempt once the password has been verified: success, wrong_credentials, locked, inactive,
+throttled or refused; who it is, and what is still asked of them, only with success. Raises nothing about the person, so that the record can be committed. An upgraded hash
 replaces the stored one.';
 
 revoke all on function identity.finish_login(uuid, boolean, text) from public;

@@ -98,7 +98,7 @@ declare
     v_current text := platform.context() ->> 'session_id';
 begin
     return query
-        select s.id, s.id::text = v_current is true, s.authentication_level, s.ip_address, s.user_agent,
+        select s.id, s.id::text = v_current is true, identity._level_of(s), s.ip_address, s.user_agent,
                s.started_at, s.last_seen_at, s.idle_expires_at, s.expires_at
         from identity.user_sessions as s
         where s.tenant_id = platform.current_tenant_id()

@@ -9,6 +9,7 @@ as $$
 declare
     v_id uuid := platform.new_id();
 begin
+    perform identity._refuse_without_step_up(add_totp_factor.user_id);
     insert into identity.mfa_factors (tenant_id, id, user_id, kind, name, totp_secret)
     values (platform.current_tenant_id(), v_id, add_totp_factor.user_id, 'totp', add_totp_factor.name,
             add_totp_factor.totp_secret);
@@ -17,7 +18,8 @@ end
 $$;
 
 comment on function identity.add_totp_factor(uuid, text, bytea) is
-    'Give a user of the context''s tenant a TOTP generator; it counts once a first code has been accepted.';
+    'Give a user of the context''s tenant a TOTP generator, its seed sealed; it counts once a first code has been accepted.
+Raises ZI022 without step-up.';
 
 revoke all on function identity.add_totp_factor(uuid, text, bytea) from public;
 grant execute on function identity.add_totp_factor(uuid, text, bytea) to enterprise_ai_gateway;
@@ -50,6 +52,52 @@ revoke all on function identity.totp_factors_of(uuid) from public;
 grant execute on function identity.totp_factors_of(uuid) to enterprise_ai_gateway;
 
 
+create or replace function identity.totp_secrets()
+    returns table (id uuid, user_id uuid, totp_secret bytea)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select f.id, f.user_id, f.totp_secret
+        from identity.mfa_factors as f
+        where f.tenant_id = platform.current_tenant_id() and f.kind = 'totp'
+        order by f.id;
+end
+$$;
+
+comment on function identity.totp_secrets() is
+    'The sealed seeds of the context''s tenant, for those who rotate the key that they are sealed under.';
+
+revoke all on function identity.totp_secrets() from public;
+grant execute on function identity.totp_secrets() to enterprise_ai_gateway;
+
+
+create or replace function identity.reseal_totp_secret(factor_id uuid, old_secret bytea, new_secret bytea)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes factors, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update identity.mfa_factors as f
+    set totp_secret = new_secret
+    where f.tenant_id = platform.current_tenant_id() and f.id = factor_id and f.totp_secret = old_secret;
+    return found;
+end
+$$;
+
+comment on function identity.reseal_totp_secret(uuid, bytea, bytea) is
+    'Store a seed as sealed under another key; false when it is no longer what it was.';
+
+revoke all on function identity.reseal_totp_secret(uuid, bytea, bytea) from public;
+grant execute on function identity.reseal_totp_secret(uuid, bytea, bytea) to enterprise_ai_gateway;
+
 create or replace function identity._finish_second_factor(
     user_id uuid, is_right boolean, method text, ip_address inet, user_agent text)
     returns void
@@ -70,8 +118,8 @@ begin
         update identity.users as u
         set failed_logins = 0, locked_until = null, status = 'active'
         where u.tenant_id = v_tenant_id and u.id = v_user.id;
-    elsif v_user.status in ('active', 'locked') then
-        -- Six digits can be guessed: the lock-out counts them too.
+    elsif v_user.status in ('active', 'locked') and method <> 'webauthn' then
+        -- Six digits can be guessed, so the lock-out counts them too. A signature cannot.
         perform identity._count_failure(v_user);
     end if;
     insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address, user_agent)
@@ -117,7 +165,8 @@ create or replace function identity.finish_totp(
     factor_id uuid,
     step bigint,
     ip_address inet default null,
-    user_agent text default null)
+    user_agent text default null,
+    session_id uuid default null)
     returns boolean
     language plpgsql
     volatile
@@ -142,16 +191,20 @@ begin
         v_is_right := found;
     end if;
     perform identity._finish_second_factor(finish_totp.user_id, v_is_right, 'totp', ip_address, user_agent);
+    if v_is_right and finish_totp.session_id is not null then
+        perform identity._step_up(finish_totp.session_id, finish_totp.user_id, 2::smallint);
+    end if;
     return v_is_right;
 end
 $$;
 
-comment on function identity.finish_totp(uuid, uuid, bigint, inet, text) is
+comment on function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid) is
     'Decide on a TOTP code: step is the time step that it belongs to, null when it belongs to none. True when it is
-accepted; a code works once. It raises nothing, so that the caller can commit the record of a failure.';
+accepted; a code works once. Where a session is named, it is stepped up. Refusing raises nothing, so that the caller can
+commit the record of a failure.';
 
-revoke all on function identity.finish_totp(uuid, uuid, bigint, inet, text) from public;
-grant execute on function identity.finish_totp(uuid, uuid, bigint, inet, text) to enterprise_ai_gateway;
+revoke all on function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid) from public;
+grant execute on function identity.finish_totp(uuid, uuid, bigint, inet, text, uuid) to enterprise_ai_gateway;
 
 
 create or replace function identity._recovery_code_hash(code text)
@@ -186,6 +239,7 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
     v_code text;
 begin
+    perform identity._refuse_without_step_up(new_recovery_codes.user_id);
     delete from identity.mfa_recovery_codes as c
     where c.tenant_id = v_tenant_id and c.user_id = new_recovery_codes.user_id;
     for i in 1 .. identity._limit('security.mfa_recovery_codes') loop
@@ -198,7 +252,8 @@ end
 $$;
 
 comment on function identity.new_recovery_codes(uuid) is
-    'Recovery codes for a user of the context''s tenant, in the place of all earlier ones; they are not to be had again.';
+    'Recovery codes for a user of the context''s tenant, in the place of all earlier ones; they are not to be had
+again. Raises ZI022 without step-up.';
 
 revoke all on function identity.new_recovery_codes(uuid) from public;
 grant execute on function identity.new_recovery_codes(uuid) to enterprise_ai_gateway;
@@ -208,7 +263,8 @@ create or replace function identity.use_recovery_code(
     user_id uuid,
     code text,
     ip_address inet default null,
-    user_agent text default null)
+    user_agent text default null,
+    session_id uuid default null)
     returns boolean
     language plpgsql
     volatile
@@ -230,13 +286,16 @@ begin
     end if;
     perform identity._finish_second_factor(
         use_recovery_code.user_id, v_is_right, 'recovery_code', ip_address, user_agent);
+    if v_is_right and use_recovery_code.session_id is not null then
+        perform identity._step_up(use_recovery_code.session_id, use_recovery_code.user_id, 2::smallint);
+    end if;
     return v_is_right;
 end
 $$;
 
-comment on function identity.use_recovery_code(uuid, text, inet, text) is
-    'Decide on a recovery code: true when it is one of the user''s and has not been used. It raises nothing, so that
-the caller can commit the record of a failure.';
+comment on function identity.use_recovery_code(uuid, text, inet, text, uuid) is
+    'Decide on a recovery code: true when it is one of the user''s and has not been used. Where a session is named, it is
+stepped up. Refusing raises nothing, so that the caller can commit the record of a failure.';
 
-revoke all on function identity.use_recovery_code(uuid, text, inet, text) from public;
-grant execute on function identity.use_recovery_code(uuid, text, inet, text) to enterprise_ai_gateway;
+revoke all on function identity.use_recovery_code(uuid, text, inet, text, uuid) from public;
+grant execute on function identity.use_recovery_code(uuid, text, inet, text, uuid) to enterprise_ai_gateway;

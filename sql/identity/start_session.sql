@@ -38,6 +38,7 @@ begin
     update identity.user_sessions as s
     set token_hash = identity._token_hash(session_token),
         last_seen_at = clock_timestamp(),
+        token_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at),
         idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at)
     where s.tenant_id = v_tenant_id and s.id = session_id;
 
@@ -61,7 +62,8 @@ create or replace function identity.start_session(
     authentication_level smallint default 1,
     ip_address inet default null,
     user_agent text default null,
-    is_refreshable boolean default false)
+    is_refreshable boolean default false,
+    by_password boolean default false)
     returns table (session_id uuid, session_token text, refresh_token text, idle_expires_at timestamptz,
                    expires_at timestamptz)
     language plpgsql
@@ -78,6 +80,13 @@ declare
         else make_interval(mins => identity._limit('security.session_idle_minutes')) end;
 begin
     perform identity._refuse_inactive(v_tenant_id, start_session.user_id);
+    if start_session.authentication_level < 2 and identity.requires_second_factor(start_session.user_id) then
+        raise exception 'User % signs in with a second factor only', start_session.user_id
+            using errcode = 'ZI019', hint = 'Ask for one, or let the user add one; security.mfa_requirement wants it.';
+    elsif by_password and identity._must_change_password(start_session.user_id) then
+        raise exception 'User % has to change the password first', start_session.user_id
+            using errcode = 'ZI020', hint = 'Set a new one with identity.set_password(), then start the session.';
+    end if;
 
     session_id := platform.new_id();
     session_token := identity._token('s', v_tenant_id, platform.random_bytes(32));
@@ -103,10 +112,12 @@ begin
 
     insert into identity.user_sessions (tenant_id, id, user_id, token_hash, authentication_level, ip_address,
                                         user_agent, started_at, last_seen_at, idle_timeout, idle_expires_at,
-                                        expires_at)
+                                        token_expires_at, expires_at)
     values (v_tenant_id, session_id, start_session.user_id, identity._token_hash(session_token),
             start_session.authentication_level, start_session.ip_address, start_session.user_agent,
-            v_now, v_now, v_idle_timeout, start_session.idle_expires_at, start_session.expires_at);
+            v_now, v_now, v_idle_timeout, start_session.idle_expires_at,
+            case when is_refreshable then start_session.idle_expires_at else start_session.expires_at end,
+            start_session.expires_at);
     if is_refreshable then
         select t.session_token, t.refresh_token into session_token, refresh_token
         from identity._issue_tokens(session_id, platform.new_id(), null, null) as t;
@@ -118,10 +129,11 @@ begin
 end
 $$;
 
-comment on function identity.start_session(uuid, smallint, inet, text, boolean) is
+comment on function identity.start_session(uuid, smallint, inet, text, boolean, boolean) is
     'Begin a session for a user of the context''s tenant whom the caller has authenticated at a level; returns its
-token, which is not to be had again, and a refresh token where the session is refreshable. Raises ZI001 and ZI002
-when the tenant or the user may not work.';
+token, which is not to be had again, and a refresh token where the session is refreshable: then the token is good for
+security.access_token_minutes, used or not. Raises ZI001 and ZI002 when the tenant or the user may not work, ZI019 when
+the settings want a second factor of the user, ZI020 when it was by a password that has to be changed.';
 
-revoke all on function identity.start_session(uuid, smallint, inet, text, boolean) from public;
-grant execute on function identity.start_session(uuid, smallint, inet, text, boolean) to enterprise_ai_gateway;
+revoke all on function identity.start_session(uuid, smallint, inet, text, boolean, boolean) from public;
+grant execute on function identity.start_session(uuid, smallint, inet, text, boolean, boolean) to enterprise_ai_gateway;

@@ -38,7 +38,7 @@ begin
        and current_setting('transaction_read_only') = 'off' then
         update identity.user_sessions as s
         set last_seen_at = clock_timestamp(),
-            idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.expires_at)
+            idle_expires_at = least(clock_timestamp() + s.idle_timeout, s.token_expires_at)
         where s.tenant_id = v_tenant_id
           and s.id in (
               select free.id
@@ -54,7 +54,7 @@ begin
         'request_id', open_session_context.request_id,
         'ip_address', host(open_session_context.ip_address),
         'user_agent', open_session_context.user_agent,
-        'authentication_level', v_session.authentication_level));
+        'authentication_level', identity._level_of(v_session)));
     perform platform._seal_context(v_fields);
     return v_fields;
 end

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from enterprise_ai.secrets import SecretBox
 from tests.conftest import new_database
 from tests.servers import Server
 
@@ -39,6 +40,10 @@ class World:
     def __init__(self, server: Server, name: str) -> None:
         self.server, self.name = server, name
         self._made = 0
+        with self.owner() as conn:  # all of them come from one address
+            conn.execute(
+                "update platform.configuration_settings set value = '6000' where key = 'limits.sign_ins_per_minute'"
+            )
         self.here, self.there = self.new_tenant("here"), self.new_tenant("there")
         for tenant in (self.here, self.there):
             for person in ("ada", "bob"):
@@ -94,6 +99,12 @@ def world(
         with psycopg.connect(server.url(name)) as conn:
             conn.execute("grant create on schema public to app_login")
         yield World(server, name)
+
+
+@pytest.fixture(scope="session")
+def secrets() -> SecretBox:
+    """What a service seals secrets with."""
+    return SecretBox({"k1": bytes(range(32))})
 
 
 @pytest.fixture

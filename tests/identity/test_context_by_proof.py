@@ -46,7 +46,8 @@ def test_a_session_token_opens_its_own_context(world, app, session):
 @pytest.mark.parametrize("ending", [
     "revoked_at = now(), revoked_reason = 'test'",
     "started_at = now() - interval '2 days', last_seen_at = now() - interval '2 days',"
-    " idle_expires_at = now() - interval '1 day', expires_at = now() - interval '1 day'",
+    " idle_expires_at = now() - interval '1 day', token_expires_at = now() - interval '1 day',"
+    " expires_at = now() - interval '1 day'",
     "idle_expires_at = now() - interval '1 second'",
 ])  # fmt: skip
 def test_a_session_that_is_over_opens_nothing(world, app, session, ending):
@@ -104,7 +105,7 @@ def test_sliding_ends_at_the_sessions_absolute_limit(world, session):
         world,
         session,
         "last_seen_at = now() - interval '10 minutes', expires_at = now() + interval '5 minutes',"
-        " idle_expires_at = now() + interval '1 minute'",
+        " token_expires_at = now() + interval '5 minutes', idle_expires_at = now() + interval '1 minute'",
     )
     with world.connect("app") as conn:
         conn.execute(OPEN, [session.session_token])

@@ -244,3 +244,42 @@ def test_no_token_is_stored(world, session):
     assert session.session_token not in stored
     assert session.session_token[39:] not in stored
     assert session.refresh_token[39:] not in stored
+
+
+def test_an_access_token_ends_used_or_not_and_the_session_goes_on(world, app, person):
+    session = world.new_session(world.here, person, refreshable=True)
+    with world.owner(world.here) as conn:
+        conn.execute("update identity.user_sessions set last_seen_at = last_seen_at - interval '5 minutes'")
+        (before,) = conn.execute(
+            "select token_expires_at from identity.user_sessions where id = %s", [session.session_id]
+        ).fetchone()
+    assert lives(world, session.session_token)  # a use that keeps sessions alive
+    with world.owner(world.here) as conn:
+        row = conn.execute(
+            "select last_seen_at > now() - interval '1 minute', token_expires_at, idle_expires_at"
+            " from identity.user_sessions where id = %s",
+            [session.session_id],
+        ).fetchone()
+        assert row == (True, before, before)
+        conn.execute(
+            "update identity.user_sessions set token_expires_at = now(), idle_expires_at = now() where id = %s",
+            [session.session_id],
+        )
+    assert not lives(world, session.session_token)
+    assert lives(world, refresh(app, session.refresh_token).token)
+
+
+def test_a_session_without_refresh_is_drawn_out_by_use(world, person):
+    session = world.new_session(world.here, person)
+    with world.owner(world.here) as conn:
+        conn.execute(
+            "update identity.user_sessions set last_seen_at = last_seen_at - interval '20 minutes',"
+            " idle_expires_at = idle_expires_at - interval '20 minutes' where id = %s",
+            [session.session_id],
+        )
+    assert lives(world, session.session_token)
+    with world.owner(world.here) as conn:
+        query = (
+            "select idle_expires_at > now() + interval '29 minutes' from identity.user_sessions where id = %s"
+        )
+        assert conn.execute(query, [session.session_id]).fetchone() == (True,)

@@ -18,6 +18,7 @@ from enterprise_ai.identity import Groups, Request, Users, open_for, open_sessio
 from enterprise_ai.identity import errors as e
 from enterprise_ai.identity.passwords import Passwords
 from enterprise_ai.identity.signin import SignIn
+from enterprise_ai.secrets import SecretBox, SecretKeyMissing, SecretNotGenuine
 
 PASSWORD = "correct horse battery staple"
 REQUEST = Request(ip_address="192.0.2.7", user_agent="pytest")
@@ -40,8 +41,8 @@ def person(world, passwords):
 
 
 @pytest.fixture
-def sign_in(world, gateway, passwords):
-    return SignIn(gateway, world.here.id, passwords, REQUEST)
+def sign_in(world, gateway, passwords, secrets):
+    return SignIn(gateway, world.here.id, passwords, REQUEST, secrets=secrets)
 
 
 def attempts(world, email):
@@ -273,11 +274,11 @@ def test_a_new_password_ends_the_other_sessions(world, sign_in, passwords, perso
 
 
 @pytest.fixture
-def generator(world, person):
+def generator(world, person, secrets):
     """The person's TOTP generator as an app would have it."""
     with world.connect("gateway") as conn:
         open_for(conn, world.here.id)
-        made = totp.add_factor(conn, person[0], "phone", account=person[1], issuer="Here")
+        made = totp.add_factor(conn, person[0], "phone", account=person[1], issuer="Here", secrets=secrets)
     uri = urlparse(made.provisioning_uri)
     assert (uri.scheme, uri.netloc) == ("otpauth", "totp")
     return pyotp.TOTP(parse_qs(uri.query)["secret"][0])
@@ -325,14 +326,18 @@ def test_guessing_codes_locks_the_account(world, sign_in, person, generator):
         sign_in.with_totp(person[0], generator.at(time.time() + 30))  # right, but locked
 
 
-def test_fifty_uses_of_one_code_at_once_have_one_winner(world, passwords, person, generator):
+def test_fifty_uses_of_one_code_at_once_have_one_winner(world, passwords, person, generator, secrets):
     code = generator.now()
     with world.owner(world.here) as conn:
         conn.execute(
             "insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'security.lockout_threshold', '20')",
             [world.here.id],
         )
-    assert winners(world, lambda conn: SignIn(conn, world.here.id, passwords).with_totp(person[0], code)) == 1
+
+    def use(conn):
+        SignIn(conn, world.here.id, passwords, secrets=secrets).with_totp(person[0], code)
+
+    assert winners(world, use) == 1
     with world.owner(world.here) as conn:
         conn.execute("delete from platform.tenant_settings")
 
@@ -375,6 +380,119 @@ def test_new_recovery_codes_take_the_place_of_the_old(world, sign_in, person):
     with pytest.raises(e.SecondFactorRefused):
         sign_in.with_recovery_code(person[0], old[0])
     sign_in.with_recovery_code(person[0], new[0])
+
+
+# What the settings ask for
+
+
+def test_an_old_password_is_changed_before_a_session_starts(world, sign_in, passwords, person, gateway):
+    user_id, email = person
+    with world.owner(world.here) as conn:
+        conn.execute("update identity.user_passwords set changed_at = now() - interval '91 days' where user_id = %s", [user_id])  # fmt: skip
+    assert not sign_in.with_password(email, PASSWORD).must_change  # the default knows no age
+    with world.owner(world.here) as conn:
+        conn.execute(
+            "insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'security.password_max_age_days', '90')",
+            [world.here.id],
+        )
+    try:
+        assert sign_in.with_password(email, PASSWORD).must_change
+        with pytest.raises(e.PasswordChangeRequired):
+            sign_in.start_session(user_id)
+        open_for(gateway, world.here.id)
+        passwords.set(gateway, user_id, "another long password")
+        gateway.commit()
+        assert not sign_in.with_password(email, "another long password").must_change
+        assert sign_in.start_session(user_id).token
+    finally:
+        with world.owner(world.here) as conn:
+            conn.execute("delete from platform.tenant_settings")
+
+
+def test_a_password_set_by_somebody_else_serves_for_a_new_one_only(
+    world, sign_in, passwords, person, gateway
+):
+    user_id, email = person
+    open_for(gateway, world.here.id)
+    passwords.set(gateway, user_id, "given by an administrator", must_change=True)
+    gateway.commit()
+    assert sign_in.with_password(email, "given by an administrator").must_change
+    with pytest.raises(e.PasswordChangeRequired):
+        sign_in.start_session(user_id)
+
+
+def test_an_address_from_which_too_many_come_gets_no_further(world, gateway, passwords, person):
+    limit = "update platform.configuration_settings set value = %s where key = 'limits.sign_ins_per_minute'"
+    request = Request(ip_address="198.51.100.9")
+    with world.owner() as conn:
+        conn.execute(limit, ["8"])
+    barrier = threading.Barrier(12)
+
+    def attempt(number):
+        with world.connect("gateway", autocommit=True) as conn:
+            barrier.wait(60)
+            try:
+                SignIn(conn, world.here.id, passwords, request).with_password(
+                    f"nobody{number}@here.test", "guess"
+                )
+            except (e.InvalidCredentials, e.SignInsThrottled) as error:
+                return type(error)
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            raised = list(pool.map(attempt, range(12)))
+        assert raised.count(e.SignInsThrottled) == 4
+        with pytest.raises(e.SignInsThrottled):
+            SignIn(gateway, world.here.id, passwords, request).with_password(person[1], PASSWORD)
+        elsewhere = SignIn(gateway, world.here.id, passwords, Request(ip_address="198.51.100.10"))
+        assert elsewhere.with_password(person[1], PASSWORD).user_id == person[0]
+    finally:
+        with world.owner() as conn:
+            conn.execute(limit, ["6000"])
+
+
+# Seeds at rest
+
+
+def test_seeds_are_stored_sealed_and_bound_to_their_user(world, gateway, sign_in, person, generator, secrets):
+    with world.owner(world.here) as conn:
+        (stored,) = conn.execute("select totp_secret from identity.mfa_factors where user_id = %s", [person[0]]).fetchone()  # fmt: skip
+    seed = base64.b32decode(generator.secret)
+    assert seed not in stored
+    assert secrets.open(stored, world.here.id, person[0], "totp") == seed
+    other = world.new_person(world.here)
+    with world.owner(
+        world.here
+    ) as conn:  # somebody who can write rows plants their own seed under another user
+        conn.execute(
+            "insert into identity.mfa_factors (tenant_id, user_id, kind, name, totp_secret) values (%s, %s, 'totp', 'x', %s)",
+            [world.here.id, other, stored],
+        )
+    with pytest.raises(SecretNotGenuine):
+        sign_in.with_totp(other, generator.now())
+
+
+def test_a_seed_in_clear_is_refused(world, person):
+    with pytest.raises(psycopg.errors.CheckViolation) as caught, world.owner(world.here) as conn:
+        conn.execute(
+            "insert into identity.mfa_factors (tenant_id, user_id, kind, name, totp_secret) values (%s, %s, 'totp', 'y', %s)",
+            [world.here.id, person[0], b"12345678901234567890"],
+        )
+    assert caught.value.diag.constraint_name == "mfa_factors_totp_secrets_are_sealed"
+
+
+def test_seeds_move_to_a_new_key(world, gateway, passwords, person, generator, secrets):
+    newer = SecretBox({"k2": bytes(32), "k1": bytes(range(32))})
+    open_for(gateway, world.here.id)
+    with world.owner(world.here) as conn:
+        conn.execute("delete from identity.mfa_factors where user_id <> %s", [person[0]])
+    assert totp.reseal(gateway, newer) == 1
+    assert totp.reseal(gateway, newer) == 0
+    gateway.commit()
+    only_new = SignIn(gateway, world.here.id, passwords, secrets=SecretBox({"k2": bytes(32)}))
+    only_new.with_totp(person[0], generator.now())
+    with pytest.raises(SecretKeyMissing):
+        SignIn(gateway, world.here.id, passwords, secrets=secrets).with_totp(person[0], generator.now())
 
 
 # One-time tokens

@@ -1,7 +1,7 @@
 """The typed face of the identity domain: who is asking, and how they prove it.
 
-`passwords`, `signin` and `totp` need the extra `identity` (argon2-cffi and pyotp) and are imported by name; what is
-here needs nothing but psycopg.
+`passwords`, `signin`, `stepup`, `totp` and `webauthn` need the extra `identity` and are imported by name; what is here
+needs nothing but psycopg.
 """
 
 from __future__ import annotations

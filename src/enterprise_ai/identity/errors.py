@@ -115,6 +115,30 @@ class TenantStillWrites(Error):
     sqlstate = "ZI018"
 
 
+class SecondFactorRequired(Error):
+    """The settings let the user in with a second factor only: ask for one, or let the user add one."""
+
+    sqlstate = "ZI019"
+
+
+class PasswordChangeRequired(Error):
+    """The password was set by somebody else or is too old: a new one comes before the session."""
+
+    sqlstate = "ZI020"
+
+
+class LastSecondFactor(Error):
+    """The user needs a second factor, and this is the last."""
+
+    sqlstate = "ZI021"
+
+
+class StepUpRequired(Error):
+    """Second factors are changed by who has just given one: step the session up first."""
+
+    sqlstate = "ZI022"
+
+
 class UnderLegalHold(Error):
     """A legal hold in force keeps the data; nothing was removed."""
 
@@ -139,6 +163,26 @@ class ApiKeyNameTaken(Error):
     constraint = "api_keys_name_key"
 
 
+class PasskeyKnown(Error):
+    """The key is registered in the tenant already."""
+
+    constraint = "mfa_factors_credential_id_key"
+
+
+class SecondFactorNameTaken(Error):
+    """The user has a second factor of the name."""
+
+    constraint = "mfa_factors_name_key"
+
+
+class PasskeyRefused(Error):
+    """The key's registration does not verify, or its challenge was used before or has expired: begin again."""
+
+
+class SignInsThrottled(Error):
+    """Too many attempts to sign in came from the address within a minute."""
+
+
 class InvalidCredentials(Error):
     """The address and the password do not belong together; which of them is wrong is nobody's business."""
 
@@ -150,7 +194,7 @@ class AccountLocked(InvalidCredentials):
 
 
 class SecondFactorRefused(Error):
-    """The code is wrong, was used before, or the account is locked."""
+    """The code or the key's answer is wrong, was used before, or the account is locked."""
 
 
 class RefreshTokenNotValid(Error):

@@ -17,13 +17,14 @@ select platform.context()
 select attempt_id, password_hash from identity.begin_login(%(email)s, %(ip_address)s, %(user_agent)s)
 
 -- name: finish_login
-select outcome, user_id, must_change, has_second_factor
+select outcome, user_id, must_change, has_second_factor, requires_second_factor
 from identity.finish_login(%(attempt_id)s, %(password_matches)s, %(upgraded_hash)s)
 
 -- name: start_session
 select session_id as id, session_token as token, refresh_token, idle_expires_at, expires_at
 from identity.start_session(
-    %(user_id)s, %(authentication_level)s::smallint, %(ip_address)s, %(user_agent)s, %(is_refreshable)s)
+    %(user_id)s, %(authentication_level)s::smallint, %(ip_address)s, %(user_agent)s, %(is_refreshable)s,
+    %(by_password)s)
 
 -- name: refresh_session
 select outcome, session_id, user_id, session_token, refresh_token, expires_at
@@ -64,13 +65,50 @@ select id, name, totp_secret, is_confirmed from identity.totp_factors_of(%(user_
 select totp_tolerance_steps from identity.sign_in_limits()
 
 -- name: finish_totp
-select identity.finish_totp(%(user_id)s, %(factor_id)s, %(step)s, %(ip_address)s, %(user_agent)s)
+select identity.finish_totp(
+    %(user_id)s, %(factor_id)s, %(step)s, %(ip_address)s, %(user_agent)s, %(session_id)s)
+
+-- name: totp_secrets
+select id, user_id, totp_secret from identity.totp_secrets()
+
+-- name: reseal_totp_secret
+select identity.reseal_totp_secret(%(factor_id)s, %(old_secret)s, %(new_secret)s)
+
+-- name: begin_webauthn
+select challenge_id, challenge from identity.begin_webauthn(%(purpose)s, %(user_id)s)
+
+-- name: take_webauthn_challenge
+select challenge, user_id from identity.take_webauthn_challenge(%(challenge_id)s, %(purpose)s)
+
+-- name: webauthn_credentials
+select factor_id, owner_id, id, public_key, sign_count, transports
+from identity.webauthn_credentials(%(user_id)s, %(credential_id)s)
+
+-- name: add_webauthn_factor
+select identity.add_webauthn_factor(%(user_id)s, %(name)s, %(credential_id)s, %(public_key)s, %(sign_count)s,
+    %(transports)s, %(is_backup_eligible)s)
+
+-- name: finish_webauthn
+select identity.finish_webauthn(%(user_id)s, %(factor_id)s, %(is_verified)s, %(sign_count)s, %(is_user_verified)s,
+    %(is_only_factor)s, %(ip_address)s, %(user_agent)s, %(session_id)s)
+
+-- name: list_second_factors
+select id, kind, name, created_at, confirmed_at, last_used_at from identity.list_second_factors(%(user_id)s)
+
+-- name: remove_second_factor
+select identity.remove_second_factor(%(user_id)s, %(factor_id)s)
+
+-- name: reset_second_factors
+select identity.reset_second_factors(%(user_id)s)
+
+-- name: my_authentication_level
+select authentication_level, stepped_up_until from identity.my_authentication_level()
 
 -- name: new_recovery_codes
 select * from identity.new_recovery_codes(%(user_id)s)
 
 -- name: use_recovery_code
-select identity.use_recovery_code(%(user_id)s, %(code)s, %(ip_address)s, %(user_agent)s)
+select identity.use_recovery_code(%(user_id)s, %(code)s, %(ip_address)s, %(user_agent)s, %(session_id)s)
 
 -- name: find_user
 select id, email, email_verified_at, display_name, status, external_id, locked_until, last_login_at, created_at

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 
 from enterprise_ai._queries import queries
 from enterprise_ai.errors import translated
-from enterprise_ai.identity import totp
+from enterprise_ai.identity import second_factors
 from enterprise_ai.identity.contexts import NO_REQUEST, Request, open_for
 from enterprise_ai.identity.errors import (
     AccountLocked,
@@ -23,9 +23,11 @@ from enterprise_ai.identity.errors import (
     RefreshTokenNotValid,
     RefreshTokenReused,
     SecondFactorRefused,
+    SignInsThrottled,
     TransactionOpen,
 )
 from enterprise_ai.identity.passwords import Passwords
+from enterprise_ai.secrets import SecretBox
 
 _sql = queries("enterprise_ai.identity")
 
@@ -36,7 +38,10 @@ class PasswordAccepted:
 
     user_id: UUID
     must_change: bool
+    """It was set by somebody else or is too old: no session starts before there is a new one."""
     has_second_factor: bool
+    requires_second_factor: bool
+    """No session starts without a second factor; who has none is to add one now."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class _Decision:
     user_id: UUID | None
     must_change: bool
     has_second_factor: bool
+    requires_second_factor: bool
 
 
 @dataclass(frozen=True)
@@ -88,15 +94,23 @@ class _Refreshed:
 
 
 class SignIn:
-    """Sign people in to one tenant, through a connection of a service that may (`enterprise_ai_gateway`)."""
+    """Sign somebody in to one tenant, through a connection of a service that may (`enterprise_ai_gateway`)."""
 
     def __init__(
-        self, conn: Connection[Any], tenant_id: UUID, passwords: Passwords, request: Request = NO_REQUEST
+        self,
+        conn: Connection[Any],
+        tenant_id: UUID,
+        passwords: Passwords,
+        request: Request = NO_REQUEST,
+        *,
+        secrets: SecretBox | None = None,
     ) -> None:
         self._conn, self._tenant_id, self._passwords, self._request = conn, tenant_id, passwords, request
+        self._secrets = secrets
+        self._by_password: UUID | None = None
 
     def with_password(self, email: str, password: str) -> PasswordAccepted:
-        """Verify a password; raise `InvalidCredentials`, or `AccountLocked`, which is one."""
+        """Verify a password; raise `InvalidCredentials`, or `AccountLocked`, which is one, or `SignInsThrottled`."""
         with self._committed() as conn, conn.cursor(row_factory=class_row(_Attempt)) as cursor:
             attempt = cursor.execute(_sql["begin_login"], self._values(email=email)).fetchone()
         assert attempt is not None
@@ -110,35 +124,47 @@ class SignIn:
             ).fetchone()
         assert decided is not None
         if decided.user_id is not None:
-            return PasswordAccepted(decided.user_id, decided.must_change, decided.has_second_factor)
+            self._by_password = decided.user_id
+            return PasswordAccepted(
+                decided.user_id,
+                decided.must_change,
+                decided.has_second_factor,
+                decided.requires_second_factor,
+            )
+        if decided.outcome == "throttled":
+            raise SignInsThrottled("Too many have tried to sign in from this address; wait a minute")
         error = AccountLocked if decided.outcome == "locked" else InvalidCredentials
         raise error("The address and the password do not belong together")
 
     def with_totp(self, user_id: UUID, code: str) -> UUID:
         """Verify a TOTP code and return the factor, which a first code confirms; raise `SecondFactorRefused`."""
+        if self._secrets is None:
+            raise ValueError("SignIn needs secrets=SecretBox(…) to open the seeds of TOTP codes")
         with self._committed() as conn:
-            factors = totp.factors_of(conn, user_id)
-            found = totp.find_step(factors, code, tolerance=totp.tolerance(conn))
-            factor_id, step = found or (factors[0].id if factors else None, None)
-            values = self._values(user_id=user_id, factor_id=factor_id, step=step)
-            row = conn.execute(_sql["finish_totp"], values).fetchone()
-        if row is None or not row[0] or factor_id is None:
+            factor_id = second_factors.accept_totp(conn, user_id, code, self._secrets, self._request)
+        if factor_id is None:
             raise SecondFactorRefused("The code is not accepted")
         return factor_id
 
     def with_recovery_code(self, user_id: UUID, code: str) -> None:
         """Use up a recovery code in place of a second factor; raise `SecondFactorRefused`."""
         with self._committed() as conn:
-            row = conn.execute(_sql["use_recovery_code"], self._values(user_id=user_id, code=code)).fetchone()
-        if row is None or not row[0]:
+            accepted = second_factors.accept_recovery_code(conn, user_id, code, self._request)
+        if not accepted:
             raise SecondFactorRefused("The code is not accepted")
 
     def start_session(
         self, user_id: UUID, *, authentication_level: int = 1, is_refreshable: bool = False
     ) -> NewSession:
-        """Start a session for somebody who has shown who they are; raise `UserNotActive`, `TenantNotActive`."""
+        """Start a session for somebody who has shown who they are.
+
+        Raise `UserNotActive`, `TenantNotActive`, `SecondFactorRequired`, `PasswordChangeRequired`.
+        """
         values = self._values(
-            user_id=user_id, authentication_level=authentication_level, is_refreshable=is_refreshable
+            user_id=user_id,
+            authentication_level=authentication_level,
+            is_refreshable=is_refreshable,
+            by_password=user_id == self._by_password,
         )
         with self._committed() as conn, conn.cursor(row_factory=class_row(NewSession)) as cursor:
             session = cursor.execute(_sql["start_session"], values).fetchone()
