@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from enterprise_ai.embedded import EmbeddedError, EmbeddedServer, lifecycle
+from tests.disks import small_disk
 from tests.embedded.actors import Refused, as_root
 
 BUSY = """
@@ -200,21 +200,14 @@ def test_a_start_that_fails_shows_the_last_lines_of_the_log(server, root):
 
 
 @pytest.fixture
-def small_disk(place: Path):
-    """A file system of its own that is soon full."""
+def disk(place: Path):
+    """A file system of its own that is soon full, and what makes it larger."""
     disk = place / "disk"
     disk.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def mount(size: str, flags: int = 0) -> None:
-        if libc.mount(b"none", bytes(disk), b"tmpfs", flags, f"size={size},mode=0711".encode()):
-            pytest.skip(f"cannot mount a small disk here: {os.strerror(ctypes.get_errno())}")
-
-    mount("100m")
-    yield disk, lambda: mount("400m", 32)  # MS_REMOUNT
-    mount("400m", 32)
-    EmbeddedServer(disk / "pg").destroy()
-    libc.umount2(bytes(disk), 2)  # MNT_DETACH
+    with small_disk(disk, "100m") as resize:
+        yield disk, lambda: resize("400m")
+        resize("400m")
+        EmbeddedServer(disk / "pg").destroy()
 
 
 def fill(disk: Path) -> None:
@@ -226,8 +219,8 @@ def fill(disk: Path) -> None:
 
 @pytest.mark.usefixtures("fresh")
 @as_root
-def test_a_full_disk_is_said_and_loses_nothing(small_disk, agents):
-    disk, enlarge = small_disk
+def test_a_full_disk_is_said_and_loses_nothing(disk, agents):
+    disk, enlarge = disk
     agent, heir = agents(at=disk / "pg", fast=False), agents(at=disk / "pg", fast=False)
     agent.lease()
     agent.sql("create table t as select 1 as n")
@@ -249,8 +242,8 @@ def test_a_full_disk_is_said_and_loses_nothing(small_disk, agents):
 
 @pytest.mark.usefixtures("fresh")
 @as_root
-def test_a_disk_too_small_for_a_cluster_leaves_none(small_disk, agents):
-    disk, enlarge = small_disk
+def test_a_disk_too_small_for_a_cluster_leaves_none(disk, agents):
+    disk, enlarge = disk
     (disk / "ballast").write_bytes(b"x" * 80 * 1024 * 1024)
     agent = agents(at=disk / "pg")
     with pytest.raises(Refused, match=r"(?s)nothing was left.*(No space left on device|kB are free)"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from psycopg import sql
 
 from tests.conftest import MIGRATIONS, new_database
+from tests.disks import small_disk
 
 COMMAND = [sys.executable, str(MIGRATIONS / "run_migrations.py")]
 ROLES = (
@@ -163,3 +165,41 @@ def test_a_runner_killed_in_the_middle_leaves_nothing_to_mend(empty_database):
     done = run(empty_database, "migrate")
     assert done.returncode == 0, done.stdout
     assert applied(empty_database) == sorted(path.name for path in MIGRATIONS.glob("0*.sql"))
+
+
+@pytest.fixture
+def cramped(server, superuser, migrator, server_version):
+    """The URL of a database whose disk will be full before it is migrated, and what makes the disk larger."""
+    place = server.socket_dir / "small"
+    place.mkdir()
+    with small_disk(place, "22m") as resize:
+        owner = server.socket_dir.stat()
+        os.chown(place, owner.st_uid, owner.st_gid)
+        superuser.execute(sql.SQL("create tablespace small location {}").format(sql.Literal(str(place))))
+        with new_database(superuser, migrator) as name:
+            superuser.execute(sql.SQL("alter database {} set tablespace small").format(sql.Identifier(name)))
+            if server_version < 13:
+                with psycopg.connect(server.url(name)) as conn:
+                    conn.execute('create extension pgcrypto; create extension "uuid-ossp"')
+            yield server.url(name, migrator), lambda: resize("400m")
+        superuser.execute("drop tablespace small")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it takes root to mount a small disk")
+def test_a_full_disk_is_said_and_the_next_run_goes_on(cramped):
+    url, enlarge = cramped
+    done = run(url, "migrate")
+    assert done.returncode == 1, done.stdout
+    assert "The server's disk is full. Free space or grow the disk, then run again." in done.stdout
+    assert re.search(r"00\d_\w+\.sql:\d+:\d+", done.stdout), done.stdout
+    said = [
+        name
+        for name in sorted(path.name for path in MIGRATIONS.glob("0*.sql"))
+        if f"{name}  done in" in done.stdout
+    ]
+    assert applied(url) == said, done.stdout
+
+    enlarge()
+    done = run(url, "migrate")
+    assert done.returncode == 0, done.stdout
+    assert applied(url) == sorted(path.name for path in MIGRATIONS.glob("0*.sql"))
