@@ -12,7 +12,7 @@ SOURCES = os.path.join(os.path.dirname(HERE), "src")
 if os.path.isdir(SOURCES):
     sys.path.insert(0, SOURCES)
 
-from enterprise_ai.migrate.cli import main  # noqa: E402
+from enterprise_ai.migrate.cli import run  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main(prog="run_migrations.py", migrations=HERE))
+    run("run_migrations.py", HERE)

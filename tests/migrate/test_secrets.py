@@ -137,6 +137,7 @@ def test_a_url_of_another_kind_is_refused_without_quoting_it(project, scheme):
 
 
 def test_a_server_that_is_not_there(project):
+    project.add("001_a.sql", "create table a (id int);\n")
     done = silent(project.migrate(url="postgresql://u:Sn8wfl4ke@127.0.0.1:1/d"))
     assert done.code == 4
     assert "127.0.0.1:1/d as u" in done.err

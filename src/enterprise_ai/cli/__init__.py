@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from enterprise_ai.migrate.cli import COMMANDS
+
+TYPE_CHECKING = False  # neither `typing` nor `collections` is loaded for a no-op run
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,9 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     # A no-op migration run is over in a moment, so the other groups are not even imported for it.
     if _command(arguments) in (*COMMANDS, "migrations"):
-        from enterprise_ai.migrate.cli import main as migrations_main
+        from enterprise_ai.migrate import cli
 
-        return migrations_main(arguments, prog="enterprise-ai")
+        if argv is None:
+            cli.run("enterprise-ai")
+        return cli.main(arguments, prog="enterprise-ai")
 
     from enterprise_ai.cli.parser import build_parser
 

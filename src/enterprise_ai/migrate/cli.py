@@ -9,15 +9,14 @@ import sys
 from .arguments import COMMANDS, help_text, parse
 from .errors import DISAGREES, DONE, FAILED, PENDING, MigrateError, UsageError
 from .migrator import Migrator
-from .report import Printer, duration
+from .report import Printer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from signal import SIG_DFL, SIGINT, default_int_handler, getsignal, signal
-    from typing import Any, Callable, ContextManager
+    from typing import Any, Callable, ContextManager, NoReturn
 
     from .arguments import Arguments
-    from .results import StatusResult
 
 else:
     # The C part of `signal`: the module itself imports `enum`, which would cost a tenth of a no-op run.
@@ -27,6 +26,19 @@ __all__ = ["COMMANDS", "main"]
 
 #: Variables that name a server to libpq; when one is set, the embedded server is not meant.
 _NAMES_A_SERVER = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGPORT", "PGDATABASE")
+
+
+def run(prog: str, migrations: str | None = None) -> NoReturn:
+    """Be the program: run the command of this process, and end it.
+
+    The interpreter is not taken down piece by piece, for that would be a sixth of a no-op run.
+    """
+    code = main(sys.argv[1:], prog, migrations)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def main(argv: list[str] | None = None, prog: str | None = None, migrations: str | None = None) -> int:
@@ -45,7 +57,9 @@ def main(argv: list[str] | None = None, prog: str | None = None, migrations: str
     except MigrateError as error:
         printer.failure(error)
         if json:
-            _print_json(_failure(error, argv, printer))
+            from .failures import document
+
+            _print_json(document(error, argv, printer))
         if "--debug" in argv:
             raise
         return error.exit_code
@@ -94,35 +108,11 @@ class _Command:
             signals=True,
         )
 
-    def _migrate_each(self, url: str | None, each: str) -> int:
-        from .fanout import FanOut, exit_code, table
-        from .interrupts import Interrupts
-        from .places import places
-
-        with Interrupts() as interrupts:
-            fan_out = FanOut(
-                self._migrator(url),
-                places(each, url),
-                jobs=int(self.arguments.number("--jobs") or 4),
-                target=self.arguments.text("--target"),
-                allow_out_of_order=self.arguments.is_set("--allow-out-of-order"),
-                say=self.printer.say,
-                interrupts=interrupts,
-            )
-            outcomes = fan_out.run(dry_run=self.arguments.is_set("--dry-run"))
-            code = 128 + interrupts.requested if interrupts.requested else exit_code(outcomes)
-        if self.json:
-            document = {"command": "migrate", "exit_code": code, "each": [one._asdict() for one in outcomes]}
-            _print_json({**document, "error": None})
-        else:
-            for line in table(outcomes):
-                self.printer.line(line)
-        return code
-
     def _migrate(self, url: str | None) -> int:
-        each = self.arguments.text("--each")
-        if each is not None:
-            return self._migrate_each(url, each)
+        if self.arguments.text("--each") is not None:
+            from . import fanout
+
+            return self._report(*fanout.command(self._migrator(url), url, self.arguments, self.printer))
         dry_run = self.arguments.is_set("--dry-run")
         result = self._migrator(url).migrate(
             target=self.arguments.text("--target"),
@@ -155,47 +145,17 @@ class _Command:
         return DONE
 
     def _status(self, url: str | None) -> int:
+        from . import status
+
         result = self._migrator(url).status()
         code = DISAGREES if result.problems else DONE
         if not code and result.pending and self.arguments.is_set("--check"):
             code = PENDING
         if self.json:
-            _print_json(_status_document(result, code))
+            _print_json(status.document(result, code))
         else:
-            self._print_status(result)
+            self.printer.line("\n".join(status.lines(result)))
         return code
-
-    def _print_status(self, result: StatusResult) -> None:
-        line = self.printer.line
-        line(result.database)
-        wrong = {problem.name: problem for problem in result.problems}
-        width = max([len(row.name) for row in result.applied] + [len(name) for name in result.pending] + [10])
-        for row in result.applied:
-            word = wrong[row.name].kind if row.name in wrong else "applied"
-            if row.name in result.ahead:
-                word = "applied (no such file here: the database is ahead)"
-            when = f"{row.executed_at[:10]} {row.executed_at[11:19]}"
-            line(
-                "  {:<{}}  {}  {} UTC  {}".format(
-                    row.name, width, word, when, duration(row.execution_time_ms)
-                )
-            )
-        for name in result.pending:
-            line("  {:<{}}  {}".format(name, width, wrong[name].kind if name in wrong else "pending"))
-        for file in result.half_done:
-            what = f"the rollback of {file.name}" if file.is_rollback else file.name
-            count = "1 statement is" if file.done == 1 else f"{file.done} statements are"
-            text = f"half done: {what}, {count} done"
-            if file.number is not None:
-                text += f"; statement {file.number} " + ("failed: " if file.error else "was started")
-            line(text + (file.error or ""))
-        for problem in result.problems:
-            line("problem: " + problem.message)
-        if result.running is not None:
-            from .lock import describe
-
-            line("another runner is at work: " + describe(result.running))
-        line(f"{len(result.applied)} applied, {len(result.pending)} pending.")
 
     def _verify(self, url: str | None) -> int:
         from .verify import command
@@ -231,38 +191,6 @@ class _Command:
             _print_json({"command": self.arguments.command, "exit_code": code, **document, "error": None})
         return code
 
-    def _rollback(self, url: str | None) -> int:
-        result = self._migrator(url).rollback(
-            self.arguments.file,
-            execute=self.arguments.is_set("--execute"),
-            reason=self.arguments.text("--reason"),
-        )
-        if self.json:
-            _print_json(
-                {
-                    "command": "rollback",
-                    "exit_code": DONE,
-                    "database": result.database,
-                    "removed": list(result.removed),
-                    "executed": result.executed,
-                    "error": None,
-                }
-            )
-            return DONE
-        if result.executed:
-            for name in result.removed:
-                self.printer.line(f"{name}  rolled back, record removed")
-            self.printer.line("The schema is as it was before these files; migrate would run them again.")
-            return DONE
-        for name in result.removed:
-            self.printer.line(f"{name}  record removed")
-        self.printer.line(
-            "Only records were removed: no SQL ran; everything these files made is still in the database.\n"
-            "status now shows them as pending, and migrate would run them again; undo their schema first\n"
-            "(each file ends with its rollback instructions; rollback FILE --execute runs them)."
-        )
-        return DONE
-
     def _settle(self, url: str | None) -> int:
         from . import commands
 
@@ -275,7 +203,7 @@ class _Command:
                 self.printer.line(text)
         return DONE
 
-    _baseline = _accept = _resolve = _settle
+    _rollback = _baseline = _accept = _resolve = _settle
 
     def _new(self, _: str | None) -> int:
         from .new import new
@@ -328,44 +256,6 @@ def _files(count: int) -> str:
 
 def _left(count: int) -> str:
     return "nothing is pending" if not count else f"{count} pending"
-
-
-def _status_document(result: StatusResult, code: int) -> dict[str, Any]:
-    return {
-        "command": "status",
-        "exit_code": code,
-        "database": result.database,
-        "applied": [row._asdict() for row in result.applied],
-        "pending": list(result.pending),
-        "problems": [problem._asdict() for problem in result.problems],
-        "ahead": list(result.ahead),
-        "running": result.running._asdict() if result.running is not None else None,
-        "half_done": [one._asdict() for one in result.half_done],
-        "error": None,
-    }
-
-
-def _failure(error: MigrateError, argv: list[str], printer: Printer) -> dict[str, Any]:
-    """Describe an error for a program: the same facts that a person gets."""
-    from .errors import FileError, MigrationFailed
-
-    place = error.place if isinstance(error, FileError) else None
-    server = error.server if isinstance(error, MigrationFailed) else None
-    return {
-        "command": next((word for word in argv if word in COMMANDS), None),
-        "exit_code": error.exit_code,
-        "done": [one._asdict() for one in printer.done],
-        "error": {
-            "message": error.message,
-            "state": error.state,
-            "advice": error.advice,
-            "place": place._asdict() if place is not None else None,
-            "blockers": [one._asdict() for one in error.blockers]
-            if isinstance(error, MigrationFailed)
-            else [],
-            "server": server.fields if server is not None else None,
-        },
-    }
 
 
 def _print_json(document: dict[str, Any]) -> None:

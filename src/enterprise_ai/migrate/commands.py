@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     Said = Tuple[Dict[str, Any], List[str]]
 
 
+def rollback(migrator: Migrator, arguments: Arguments) -> Said:
+    """Remove records, with or without the schema, and say which of the two it was."""
+    result = migrator.rollback(
+        arguments.file, execute=arguments.is_set("--execute"), reason=arguments.text("--reason")
+    )
+    if result.executed:
+        lines = [f"{name}  rolled back, record removed" for name in result.removed]
+        lines.append("The schema is as it was before these files; migrate would run them again.")
+    else:
+        lines = [f"{name}  record removed" for name in result.removed]
+        lines.append(
+            "Only records were removed: no SQL ran; everything these files made is still in the database.\n"
+            "status now shows them as pending, and migrate would run them again; undo their schema first\n"
+            "(each file ends with its rollback instructions; rollback FILE --execute runs them)."
+        )
+    return result._asdict(), lines
+
+
 def baseline(migrator: Migrator, arguments: Arguments) -> Said:
     """Record the files up to one, and say what must be true of the database."""
     result = migrator.baseline(arguments.file)

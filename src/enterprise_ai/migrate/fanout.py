@@ -13,11 +13,13 @@ from .report import duration, render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Sequence
+    from typing import Any, Callable, Sequence
 
+    from .arguments import Arguments
     from .interrupts import Interrupts
     from .migrator import Migrator
     from .places import Place
+    from .report import Printer
     from .results import Done
 
 UP_TO_DATE, BEHIND, APPLIED, BROKEN, NOT_STARTED = "up to date", "behind", "done", "failed", "not started"
@@ -107,6 +109,30 @@ class FanOut:
             return Outcome(place.label, word, (), result.pending, 0, DONE, None)
         # Another runner may have been there between the look and now; then nothing was left to do.
         return Outcome(place.label, APPLIED, names, result.pending, _since(started), DONE, None)
+
+
+def command(
+    migrator: Migrator, url: str | None, arguments: Arguments, printer: Printer
+) -> tuple[int, dict[str, Any]]:
+    """Run `migrate --each`: print its table, return the exit code and the document."""
+    from .interrupts import Interrupts
+    from .places import places
+
+    with Interrupts() as interrupts:
+        fan_out = FanOut(
+            migrator,
+            places(arguments.text("--each") or "", url),
+            jobs=int(arguments.number("--jobs") or 4),
+            target=arguments.text("--target"),
+            allow_out_of_order=arguments.is_set("--allow-out-of-order"),
+            say=printer.say,
+            interrupts=interrupts,
+        )
+        outcomes = fan_out.run(dry_run=arguments.is_set("--dry-run"))
+        code = 128 + interrupts.requested if interrupts.requested else exit_code(outcomes)
+    if not arguments.is_set("--json"):
+        printer.line("\n".join(table(outcomes)))
+    return code, {"each": [one._asdict() for one in outcomes]}
 
 
 class _Voice(Listener):

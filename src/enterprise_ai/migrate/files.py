@@ -34,6 +34,11 @@ class MigrationFile:
             self.remember(self.chunks())
         return self._checksum or ""
 
+    @property
+    def is_read(self) -> bool:
+        """True once the checksum is known."""
+        return self._checksum is not None
+
     def remember(self, chunks: Iterable[bytes]) -> None:
         """Take the checksum from content that was read already."""
         digest = sha256()
@@ -76,6 +81,31 @@ def canonical(chunks: Iterable[bytes]) -> Iterator[bytes]:
         held = data[len(inner) :] + held
         yield inner
     yield b"\n"
+
+
+class ReadAhead:
+    """Reads the checksums of many files in a thread of its own, while the caller waits for the server."""
+
+    def __init__(self, files: list[MigrationFile]) -> None:
+        import _thread  # `threading` would have to be loaded
+
+        self._ended = _thread.allocate_lock()
+        self._ended.acquire()
+        _thread.start_new_thread(self._read, (files,))
+
+    def _read(self, files: list[MigrationFile]) -> None:
+        try:
+            for file in files:
+                file.checksum  # noqa: B018  read, and kept
+        except FileError:
+            pass  # whoever asks for that checksum hears it
+        finally:
+            self._ended.release()
+
+    def wait(self) -> None:
+        """Return when the thread has ended."""
+        with self._ended:
+            pass
 
 
 def discover(folder: str, warn: Callable[[str], None]) -> list[MigrationFile]:

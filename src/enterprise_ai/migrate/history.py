@@ -8,7 +8,10 @@ from .records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from .connection import Connection
+    from .files import MigrationFile
 
 TABLE = "schema_migrations"
 OWN_SCHEMA = "migrations"
@@ -51,6 +54,12 @@ _FOUND = (
     "coalesce(pg_catalog.to_regclass('schema_migrations'), "
     "pg_catalog.to_regclass('migrations.schema_migrations'))"
 )
+
+# What is there, in order: a name ends in ".sql" and a checksum is of one length, so nothing needs to part them.
+_LISTED = """
+select pg_catalog.string_agg(pg_catalog.textcat(migration_name, checksum), pg_catalog.chr(30) order by id)
+from {table}
+"""
 
 # All rows as one value: a thousand of them cost no more than one.
 _READ = """
@@ -171,6 +180,21 @@ class History:
             advice=f"As owner of the {kind} or superuser:\n"
             f"GRANT CREATE ON {kind.upper()} {sql.name(name)} TO {sql.name(self.user)};",
         )
+
+
+def is_exactly(connection: Connection, files: Callable[[], list[MigrationFile]]) -> bool:
+    """Tell at the least cost whether the history holds these files and nothing else, in their order.
+
+    When it does there is nothing to do and nothing to say; in every other case `look` finds out what is so.
+    The files are asked for while the server works.
+    """
+    table = sql.name(connection.schema, TABLE) if connection.schema else TABLE
+    try:
+        connection.send(_LISTED.format(table=table))
+        expected = "\x1e".join([file.name + file.checksum for file in files()])
+        return connection.gather()[0][0] == expected
+    except ServerError:
+        return False
 
 
 def look(connection: Connection) -> History:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from _frozen_importlib_external import PathFinder  # `importlib.machinery` would have to be loaded
 from ctypes import POINTER, Structure, c_char_p, c_int, c_void_p
-from importlib.machinery import PathFinder
 
 from .errors import UsageError
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 
 from . import history as _history
-from .compare import Comparison
 from .connection import wait_for
 from .errors import MigrateError, UsageError
-from .files import discover
+from .files import ReadAhead, discover
 from .target import Target
 
 TYPE_CHECKING = False
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
         StatusResult,
     )
     from .runner import Run
+
+
+#: From so many files on it is quicker to read them while the server answers.
+_MANY = 50
 
 
 def _silent(_: str) -> None:
@@ -71,6 +74,7 @@ class Migrator:
         self._signals = signals
         self._interrupts: Interrupts | None = None
         self._files: list[MigrationFile] | None = None
+        self._reading: ReadAhead | None = None
 
     @property
     def database(self) -> str:
@@ -84,6 +88,9 @@ class Migrator:
             self._files = discover(self.migrations, self._say)
             if not self._files:
                 raise UsageError(f"there are no migration files (NNN_description.sql) in {self.migrations}")
+        if self._reading is not None:
+            self._reading.wait()
+            self._reading = None
         return self._files
 
     def migrate(
@@ -93,8 +100,10 @@ class Migrator:
         from .results import MigrateResult
 
         last = self._file(target) if target else None
-        connection = self._connect()
+        connection = self._connect_and_read()
         try:
+            if _history.is_exactly(connection, lambda: self.files):
+                return MigrateResult(self.database, (), (), ())
             history = _history.look(connection)
             pending, notes = self._pending(connection, history, last, allow_out_of_order)
             if not pending or dry_run:
@@ -133,10 +142,11 @@ class Migrator:
     def status(self) -> StatusResult:
         """Compare history and files; writes nothing and waits for nobody."""
         from . import journal as _journal
+        from .compare import Comparison
         from .lock import running
         from .results import StatusResult
 
-        connection = self._connect()
+        connection = self._connect_and_read()
         try:
             connection.preface = "set local lock_timeout = 2000; set local statement_timeout = 30000; "
             history = _history.look(connection)
@@ -232,6 +242,12 @@ class Migrator:
     def _connect(self) -> Connection:
         return wait_for(self._target, self._wait or 0.0, self._say)
 
+    def _connect_and_read(self) -> Connection:
+        """Connect, and read the files meanwhile when they are many."""
+        if len(self.files) > _MANY and not self.files[-1].is_read:
+            self._reading = ReadAhead(self.files)
+        return self._connect()
+
     def _roll_back_schema(self, name: str, reason: str | None) -> RollbackResult:
         from .interrupts import Interrupts
         from .results import RollbackResult
@@ -267,6 +283,7 @@ class Migrator:
     ) -> MigrateResult:
         """Run what is pending with the lock held; all is read again, another runner may have been here."""
         from . import journal as _journal
+        from .compare import Comparison
         from .fingerprints import Watch
         from .pooler import refuse_untransacted
         from .results import Done, MigrateResult
@@ -306,6 +323,8 @@ class Migrator:
         self, connection: Connection, history: History, last: MigrationFile | None, allow_out_of_order: bool
     ) -> tuple[list[MigrationFile], list[str]]:
         """Return what is to run; raise `HistoryDisagrees` when files and history tell different stories."""
+        from .compare import Comparison
+
         comparison = Comparison(self.files, history.applied)
         problems = [
             one for one in comparison.problems if not (allow_out_of_order and one.kind == "out of order")
