@@ -4,19 +4,22 @@
 -- copy of the named file under sql/, where the current text of every function is kept.
 --
 -- The login that runs it becomes the owner of everything. It needs CREATE on the database, and either
--- CREATEROLE or the group roles below made beforehand.
+-- CREATEROLE or the group roles below made beforehand, and membership in enterprise_ai_definer.
 
 --- platform: group roles ---------------------------------------------------------
 -- What a login may do, it may through one of these. They belong to the whole server, so several databases
 -- on it share them, and undoing this migration leaves them in place.
+
+-- enterprise_ai_decider owns the functions that decide and nobody has its rights. Whoever migrates becomes that role to
+-- replace them, by way of enterprise_ai_definer, which does not inherit: a login that did, would see all tenants' rights.
 
 do $do$
 declare
     v_role text;
     v_missing text[] := array(
         select wanted.name
-        from unnest(array['enterprise_ai_app', 'enterprise_ai_reader', 'enterprise_ai_auditor',
-                          'enterprise_ai_operator', 'enterprise_ai_gateway']) as wanted (name)
+        from unnest(array['enterprise_ai_app', 'enterprise_ai_reader', 'enterprise_ai_auditor', 'enterprise_ai_operator',
+                          'enterprise_ai_gateway', 'enterprise_ai_decider', 'enterprise_ai_definer']) as wanted (name)
         where not exists (select from pg_catalog.pg_roles as r where r.rolname = wanted.name));
     v_may_create boolean := (
         select r.rolsuper or r.rolcreaterole from pg_catalog.pg_roles as r where r.rolname = current_user);
@@ -26,16 +29,59 @@ begin
             array_to_string(v_missing, ', '), current_user
             using errcode = 'insufficient_privilege',
                   hint = 'Let an administrator run: create role ' || array_to_string(v_missing, '; create role ')
-                         || ';';
+                         || '; alter role enterprise_ai_definer noinherit; grant enterprise_ai_decider to'
+                            ' enterprise_ai_definer; grant enterprise_ai_definer to '
+                         || quote_ident(current_user) || ';';
     end if;
     foreach v_role in array v_missing loop
         begin
-            execute format('create role %I nologin', v_role);
+            execute format('create role %I nologin %s', v_role,
+                           case v_role when 'enterprise_ai_definer' then 'noinherit' else 'inherit' end);
         exception
             -- Another database of this server is being set up at the same moment.
             when duplicate_object or unique_violation then null;
         end;
     end loop;
+end
+$do$;
+
+do $do$
+begin
+    begin
+        set local role enterprise_ai_decider;
+    exception
+        when insufficient_privilege then
+            if not pg_has_role('enterprise_ai_definer', 'enterprise_ai_decider', 'member') then
+                grant enterprise_ai_decider to enterprise_ai_definer;
+            end if;
+            execute format('grant enterprise_ai_definer to %I', current_user);
+            set local role enterprise_ai_decider;
+    end;
+    reset role;
+exception
+    when insufficient_privilege then
+        raise exception '% may not make functions that belong to enterprise_ai_decider', current_user
+            using errcode = 'insufficient_privilege',
+                  hint = format('Let an administrator run: grant enterprise_ai_decider to enterprise_ai_definer; '
+                                'grant enterprise_ai_definer to %I;', current_user);
+end
+$do$;
+
+do $do$
+declare
+    v_heir name := (
+        select r.rolname
+        from pg_catalog.pg_roles as r
+        where pg_has_role(r.oid, 'enterprise_ai_decider', 'usage')
+          and not r.rolsuper and r.rolname <> 'enterprise_ai_decider'
+        limit 1);
+begin
+    if v_heir is not null then
+        raise exception '% has the rights of enterprise_ai_decider, and so would see the rights in all tenants', v_heir
+            using errcode = 'invalid_grant_operation',
+                  hint = format('Let an administrator run: revoke enterprise_ai_decider from %I; alter role '
+                                'enterprise_ai_definer noinherit;', v_heir);
+    end if;
 end
 $do$;
 
@@ -324,7 +370,7 @@ so that the context is verified once per statement and not once per row.';
 revoke all on function platform.current_tenant_id() from public;
 grant execute on function platform.current_tenant_id()
     to enterprise_ai_app, enterprise_ai_reader, enterprise_ai_auditor, enterprise_ai_operator,
-       enterprise_ai_gateway;
+       enterprise_ai_gateway, enterprise_ai_decider;
 
 
 create or replace function platform.context()
@@ -350,7 +396,7 @@ request_id, ip_address, user_agent, authentication_level (absent keys were not g
 revoke all on function platform.context() from public;
 grant execute on function platform.context()
     to enterprise_ai_app, enterprise_ai_reader, enterprise_ai_auditor, enterprise_ai_operator,
-       enterprise_ai_gateway;
+       enterprise_ai_gateway, enterprise_ai_decider;
 
 
 -- The path is pinned, although that keeps these from being inlined: an operator found along the caller's
@@ -5584,6 +5630,50 @@ notify enterprise_ai_authz of the tenant and its new epoch.';
 revoke all on function authz._touch_epoch(uuid) from public;
 
 
+create or replace function authz._enter_tenant(tenant_id uuid)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before text := coalesce(current_setting('enterprise_ai.context', true), '');
+begin
+    if platform.current_tenant_id() = _enter_tenant.tenant_id then
+        return null;
+    end if;
+    perform platform._seal_context(jsonb_build_object('tenant_id', _enter_tenant.tenant_id));
+    return v_before;
+end
+$$;
+
+comment on function authz._enter_tenant(uuid) is
+    'For triggers: what they derive is read and written under the row security of the tenant of the row, also when a
+superuser writes without a context. Returns what to hand to _leave_tenant; null when the context was right.';
+
+revoke all on function authz._enter_tenant(uuid) from public;
+
+
+create or replace function authz._leave_tenant(context text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if context is not null then
+        perform set_config('enterprise_ai.context', context, true);
+    end if;
+end
+$$;
+
+comment on function authz._leave_tenant(text) is 'Put back the context that _enter_tenant has replaced, if it has.';
+
+revoke all on function authz._leave_tenant(text) from public;
+
+
 create or replace function authz._take_turn()
     returns trigger
     language plpgsql
@@ -5595,14 +5685,15 @@ as $$
 declare
     v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
     v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
+    v_context text;
 begin
     if tg_nargs > 0 and tg_op = 'UPDATE' and to_jsonb(old) -> tg_argv[0] <> v_row -> tg_argv[0] then
         raise exception 'The % of a row of %.% cannot be changed', tg_argv[0], tg_table_schema, tg_table_name
             using errcode = 'ZA008', hint = 'Delete the row and insert another.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+    v_context := authz._enter_tenant(v_tenant_id);
     perform authz._touch_epoch(v_tenant_id);
-    perform set_config('enterprise_ai.deciding_for', '', true);
+    perform authz._leave_tenant(v_context);
     return case when tg_op = 'DELETE' then old else new end;
 end
 $$;
@@ -5775,6 +5866,7 @@ as $$
 declare
     v_tenant_id uuid;
     v_ids uuid[];
+    v_context text;
 begin
     for v_tenant_id, v_ids in
         select (c.fields ->> 'tenant_id')::uuid, array_agg(distinct (c.fields ->> tg_argv[1])::uuid)
@@ -5783,14 +5875,14 @@ begin
         ) as c (fields)
         group by 1
     loop
-        perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+        v_context := authz._enter_tenant(v_tenant_id);
         if tg_argv[0] = 'roles' then
             perform authz._derive_roles(v_tenant_id, v_ids);
         else
             perform authz._derive_holders(v_tenant_id, v_ids);
         end if;
+        perform authz._leave_tenant(v_context);
     end loop;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return null;
 end
 $$;
@@ -5815,8 +5907,8 @@ declare
     v_id uuid := v_row ->> 'id';
     v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
     v_ids uuid[] := array[v_id];
+    v_context text := authz._enter_tenant(v_tenant_id);
 begin
-    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
     if tg_op = 'DELETE' then
         delete from authz.holders as h
         where h.tenant_id = v_tenant_id and h.holder_id = v_id;
@@ -5832,7 +5924,7 @@ begin
         end if;
         perform authz._derive_holders(v_tenant_id, v_ids);
     end if;
-    perform set_config('enterprise_ai.deciding_for', '', true);
+    perform authz._leave_tenant(v_context);
     return null;
 end
 $$;
@@ -5912,30 +6004,27 @@ comment on type authz.decision is
 have to be done, or has to be recorded; missing: what was asked for and not known; expires_at: until when it
 holds as long as nothing is changed, null without end.';
 
--- A function that decides has verified the context, once. What it reads is then filtered by the tenant that it
--- has set, since to verify the context again for each table would take several times as long as the decision.
--- This holds for the owner of the tables alone, that is inside such functions: for anybody else the setting means
--- nothing. Named to come after the general policy by name: PostgreSQL evaluates the last one first. Compared as text,
--- which no index serves: of two ways into an index it would go both, and verify the context for the second.
+-- Row security costs nothing inside a decision: the functions that decide belong to a role of their own, which reads
+-- the tables that rights are in, all tenants' rows, and nothing else. So each of these functions verifies the context
+-- first and names that tenant in every query, holds no dynamic SQL, and calls nothing that the caller could replace.
+-- Nobody has that role's rights but these functions, the owner's included: see the group roles at the top.
+grant usage, create on schema authz to enterprise_ai_decider;
+grant usage on schema platform, identity to enterprise_ai_decider;
+grant select on authz.permissions, authz.resource_types to enterprise_ai_decider;
+
 do $do$
 declare
     v_table text;
 begin
     foreach v_table in array array[
-        'authz.epochs', 'authz.role_rights', 'authz.holders', 'authz.resources', 'authz.roles',
-        'authz.role_inheritance', 'authz.role_permissions', 'authz.user_roles', 'authz.group_roles',
-        'authz.user_permissions', 'authz.group_permissions', 'authz.delegations', 'authz.proxy_grants',
-        'authz.break_glass_events', 'identity.users', 'identity.user_profiles', 'identity.groups',
-        'identity.group_members']
+        'authz.role_rights', 'authz.holders', 'authz.resources', 'authz.roles', 'authz.role_inheritance',
+        'authz.role_permissions', 'authz.user_roles', 'authz.group_roles', 'authz.user_permissions',
+        'authz.group_permissions', 'authz.delegations', 'authz.proxy_grants', 'authz.break_glass_events',
+        'identity.users', 'identity.user_profiles']
     loop
-        execute format(
-            $sql$create policy when_decided_for on %s to current_user
-                using (tenant_id::text = current_setting('enterprise_ai.deciding_for', true))
-                with check (tenant_id::text = current_setting('enterprise_ai.deciding_for', true))$sql$,
-            v_table);
+        execute format('grant select on %s to enterprise_ai_decider', v_table);
+        execute format('create policy read_to_decide on %s for select to enterprise_ai_decider using (true)', v_table);
     end loop;
-    create policy when_decided_for on identity.tenants to current_user
-        using (id::text = current_setting('enterprise_ai.deciding_for', true));
 end
 $do$;
 
@@ -6043,6 +6132,7 @@ comment on function authz._windows_at(jsonb, timestamptz) is
     'Whether an instant lies in one of the windows, and until when at least that stays so.';
 
 revoke all on function authz._windows_at(jsonb, timestamptz) from public;
+grant execute on function authz._windows_at(jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._next_edge(windows jsonb, at timestamptz)
@@ -6065,6 +6155,7 @@ $$;
 comment on function authz._next_edge(jsonb, timestamptz) is 'Until when at least it stays as it is whether now lies in the windows.';
 
 revoke all on function authz._next_edge(jsonb, timestamptz) from public;
+grant execute on function authz._next_edge(jsonb, timestamptz) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/conditions.sql
@@ -6180,6 +6271,7 @@ comment on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jso
 only be when it was written past the checks.';
 
 revoke all on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz) from public;
+grant execute on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._missing_keys(condition jsonpath, networks cidr[], level smallint, facts jsonb)
@@ -6208,6 +6300,7 @@ comment on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) is
     'What the criteria of a rule ask for and the facts do not say.';
 
 revoke all on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) from public;
+grant execute on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) to enterprise_ai_decider;
 
 
 create or replace function authz._facts(
@@ -6242,6 +6335,7 @@ comment on function authz._facts(uuid, uuid, uuid, jsonb) is
     'What conditions are evaluated over. Of the subject and the resource it says only what the database says.';
 
 revoke all on function authz._facts(uuid, uuid, uuid, jsonb) from public;
+grant execute on function authz._facts(uuid, uuid, uuid, jsonb) to enterprise_ai_decider;
 -- <<<
 
 do $do$
@@ -6422,6 +6516,7 @@ comment on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) 
 (null: on the type) at a time, and when that may change.';
 
 revoke all on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/delegated.sql
@@ -6466,6 +6561,7 @@ comment on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz)
     'What has been passed on to somebody that is about a permission, with what each comes to.';
 
 revoke all on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._link_state(
@@ -6577,6 +6673,7 @@ comment on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz
     'What a delegation, with all links of the chain before it, comes to; null when it is about something else.';
 
 revoke all on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer) from public;
+grant execute on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer) to enterprise_ai_decider;
 
 
 create or replace function authz._carries(tenant_id uuid, role_id uuid, permission_id integer)
@@ -6598,6 +6695,7 @@ comment on function authz._carries(uuid, uuid, integer) is
     'Whether a role is about a permission in any way, by itself or by what it inherits from; no role is about all.';
 
 revoke all on function authz._carries(uuid, uuid, integer) from public;
+grant execute on function authz._carries(uuid, uuid, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._roles_above(tenant_id uuid, role_id uuid)
@@ -6623,6 +6721,7 @@ comment on function authz._roles_above(uuid, uuid) is
     'A role and all that it inherits from, at whatever time: an edge that is not yet or no longer valid counts.';
 
 revoke all on function authz._roles_above(uuid, uuid) from public;
+grant execute on function authz._roles_above(uuid, uuid) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/decide.sql
@@ -6757,6 +6856,7 @@ comment on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, bo
     'Decide for a subject by itself, that is without regard to who acts on its behalf.';
 
 revoke all on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean) from public;
+grant execute on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean) to enterprise_ai_decider;
 
 
 create or replace function authz._is_active(tenant_id uuid, user_id uuid)
@@ -6777,6 +6877,7 @@ $$;
 comment on function authz._is_active(uuid, uuid) is 'Whether both the tenant and the user are active.';
 
 revoke all on function authz._is_active(uuid, uuid) from public;
+grant execute on function authz._is_active(uuid, uuid) to enterprise_ai_decider;
 
 
 create or replace function authz._level(env jsonb)
@@ -6791,9 +6892,12 @@ $$;
 comment on function authz._level(jsonb) is 'The level at which the user has signed in; null when it is not known.';
 
 revoke all on function authz._level(jsonb) from public;
+grant execute on function authz._level(jsonb) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/evaluate.sql
+set role enterprise_ai_decider;
+
 create or replace function authz.evaluate(
     permission text,
     resource_id uuid default null,
@@ -6802,7 +6906,7 @@ create or replace function authz.evaluate(
     returns authz.decision
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -6813,7 +6917,6 @@ begin
     v_decision := authz._evaluate(
         v_context, authz._asked_about(v_context, evaluate.user_id), evaluate.permission, evaluate.resource_id,
         evaluate.request, statement_timestamp());
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_decision;
 end
 $$;
@@ -6826,7 +6929,9 @@ the type as such when there is none: effect, reason, the rules that decided, wha
 and, about another user, without permission.read (ZA007).';
 
 revoke all on function authz.evaluate(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.evaluate(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.evaluate(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 
 
 create or replace function authz._evaluate(
@@ -6867,6 +6972,7 @@ comment on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz)
     'Decide for a subject in a context: by its rights, the scopes of the key it came with, and who acts for it.';
 
 revoke all on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._on_behalf(
@@ -6947,6 +7053,7 @@ comment on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uui
 nothing denies it to the actor. What the actor acts for others, or was delegated, gives nothing here.';
 
 revoke all on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._env(context jsonb, request jsonb)
@@ -6965,20 +7072,20 @@ comment on function authz._env(jsonb, jsonb) is
     'What conditions see as $.env: the request''s own keys and, over them, what the context says.';
 
 revoke all on function authz._env(jsonb, jsonb) from public;
+grant execute on function authz._env(jsonb, jsonb) to enterprise_ai_decider;
 
 
 create or replace function authz._asked_about(context jsonb, user_id uuid)
     returns uuid
     language plpgsql
-    volatile
-    parallel unsafe
+    stable
+    parallel restricted
 as $$
 begin
     if context is null then
         raise exception 'A decision needs a context, and none is open'
             using errcode = 'ZA001', hint = 'Open the context of a user first.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', context ->> 'tenant_id', true);
     if user_id::text <> context ->> 'user_id'
        and (authz._evaluate(context, (context ->> 'user_id')::uuid, 'permission.read', null, '{}',
                             statement_timestamp())).effect = 'deny' then
@@ -6990,10 +7097,11 @@ end
 $$;
 
 comment on function authz._asked_about(jsonb, uuid) is
-    'Whom a question is about, when the caller may ask it; from here on decisions read that tenant. Whose context
-has no user is a service, which asks about anybody in the tenant. Raises ZA001 without a context, ZA007.';
+    'Whom a question is about, when the caller may ask it. Whose context has no user is a service, which asks about
+anybody in the tenant. Raises ZA001 without a context, ZA007.';
 
 revoke all on function authz._asked_about(jsonb, uuid) from public;
+grant execute on function authz._asked_about(jsonb, uuid) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/plain.sql
@@ -7041,6 +7149,7 @@ comment on function authz._held(uuid, uuid, integer) is
     'What a user, by all that they hold, has of a permission; is_special when arrays do not say it all.';
 
 revoke all on function authz._held(uuid, uuid, integer) from public;
+grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._settled(
@@ -7078,11 +7187,15 @@ comment on function authz._settled(authz.permissions, text, authz.resources, uui
 
 revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
                                       boolean, boolean, boolean) from public;
+grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
+                                      boolean, boolean, boolean) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/check.sql
 -- The check that is made before every action. When only plain rules are in play it is settled by the arrays
 -- that are derived for roles and holders, in one statement; else by the same decision that authz.evaluate gives.
+
+set role enterprise_ai_decider;
 
 create or replace function authz.check(
     permission text,
@@ -7092,7 +7205,7 @@ create or replace function authz.check(
     returns boolean
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -7105,7 +7218,6 @@ begin
     if v_subject_id is null or "check".user_id <> v_subject_id then
         v_subject_id := authz._asked_about(v_context, "check".user_id);
     end if;
-    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
 
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not v_context ?| '{actor_id,scopes}' then
@@ -7122,7 +7234,6 @@ begin
         v_is_allowed := (authz._evaluate(v_context, v_subject_id, "check".permission, "check".resource_id, "check".request,
                                          statement_timestamp())).effect = 'allow';
     end if;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_is_allowed;
 end
 $$;
@@ -7134,10 +7245,14 @@ not known is false. Raises only without a context (ZA001) and, about another use
 (ZA007).';
 
 revoke all on function authz.check(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 -- <<<
 
 -- >>> sql/authz/check_many.sql
+set role enterprise_ai_decider;
+
 create or replace function authz.check_many(
     permissions text[],
     resource_ids uuid[],
@@ -7146,7 +7261,7 @@ create or replace function authz.check_many(
     returns boolean[]
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -7197,7 +7312,6 @@ begin
         order by s.place)
     into v_answers
     from settled as s;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return coalesce(v_answers, '{}');
 end
 $$;
@@ -7208,10 +7322,14 @@ comment on function authz.check_many(text[], uuid[], uuid[], jsonb) is
 raises, and ZA009 when the lists are of different lengths.';
 
 revoke all on function authz.check_many(text[], uuid[], uuid[], jsonb) from public;
-grant execute on function authz.check_many(text[], uuid[], uuid[], jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.check_many(text[], uuid[], uuid[], jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 -- <<<
 
 -- >>> sql/authz/explain.sql
+set role enterprise_ai_decider;
+
 create or replace function authz.explain(
     permission text,
     resource_id uuid default null,
@@ -7220,7 +7338,7 @@ create or replace function authz.explain(
     returns jsonb
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -7256,7 +7374,6 @@ begin
     left join authz.roles as held on held.tenant_id = v_tenant_id and held.id = r.role_id
     left join authz.roles as carrier on carrier.tenant_id = v_tenant_id and carrier.id = r.carrier_id;
 
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return jsonb_build_object(
         'permission', explain.permission, 'resource_id', explain.resource_id, 'user_id', v_subject_id,
         'actor_id', v_context -> 'actor_id', 'at', statement_timestamp(),
@@ -7270,7 +7387,9 @@ why not (out_of_scope, not_own, expired, not_yet_valid, outside_window, false, u
 not_approved, delegator_lost_right, depth). Raises what authz.check raises.';
 
 revoke all on function authz.explain(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.explain(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.explain(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 
 
 create or replace function authz.explain_text(
@@ -7281,7 +7400,7 @@ create or replace function authz.explain_text(
     returns text
     language plpgsql
     stable
-    parallel unsafe         -- what it calls sets a parameter
+    parallel restricted
     set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -7310,12 +7429,14 @@ comment on function authz.explain_text(text, uuid, uuid, jsonb) is
     'What authz.explain says, for people to read; the rules that decided are marked with a star.';
 
 revoke all on function authz.explain_text(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.explain_text(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.explain_text(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 -- <<<
 
 -- >>> sql/authz/lists.sql
 -- Lists ask the same decision of each that could be on them. They are read a page at a time by key: the last
 -- one of a page is where the next begins. A page is never cut short: fewer than asked for means the end.
+
+set role enterprise_ai_decider;
 
 create or replace function authz.list_resources(
     permission text,
@@ -7327,7 +7448,7 @@ create or replace function authz.list_resources(
     returns setof uuid
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -7358,7 +7479,6 @@ begin
                            statement_timestamp())).effect = 'allow')
     order by r.id
     limit authz._page(list_resources.page_size);
-    perform set_config('enterprise_ai.deciding_for', '', true);
 end
 $$;
 
@@ -7368,7 +7488,7 @@ permission, a page by id. Raises what authz.check raises, and ZA009 for a page o
 
 revoke all on function authz.list_resources(text, uuid, integer, uuid, jsonb, text) from public;
 grant execute on function authz.list_resources(text, uuid, integer, uuid, jsonb, text)
-    to enterprise_ai_app, enterprise_ai_gateway;
+    to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 
 create or replace function authz.list_subjects(
@@ -7380,7 +7500,7 @@ create or replace function authz.list_subjects(
     returns setof uuid
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -7411,7 +7531,6 @@ begin
                            list_subjects.request, statement_timestamp())).effect = 'allow')
     order by h.holder_id
     limit authz._page(list_subjects.page_size);
-    perform set_config('enterprise_ai.deciding_for', '', true);
 end
 $$;
 
@@ -7421,7 +7540,7 @@ in this context. It takes permission.read (ZA007); raises ZA009 for a page of le
 
 revoke all on function authz.list_subjects(text, uuid, uuid, integer, jsonb) from public;
 grant execute on function authz.list_subjects(text, uuid, uuid, integer, jsonb)
-    to enterprise_ai_app, enterprise_ai_gateway;
+    to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 
 create or replace function authz.list_actions(
@@ -7431,7 +7550,7 @@ create or replace function authz.list_actions(
     returns setof text
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -7450,7 +7569,6 @@ begin
       and (authz._evaluate(v_context, v_subject_id, p.name, r.id, list_actions.request,
                            statement_timestamp())).effect = 'allow'
     order by p.id;
-    perform set_config('enterprise_ai.deciding_for', '', true);
 end
 $$;
 
@@ -7458,7 +7576,9 @@ comment on function authz.list_actions(uuid, uuid, jsonb) is
     'The permissions that a user has on a resource, all of them. Raises what authz.check raises.';
 
 revoke all on function authz.list_actions(uuid, uuid, jsonb) from public;
-grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 
 
 create or replace function authz._page(size integer)
@@ -7479,6 +7599,7 @@ $$;
 comment on function authz._page(integer) is 'The size of a page, when it is one; raises ZA009.';
 
 revoke all on function authz._page(integer) from public;
+grant execute on function authz._page(integer) to enterprise_ai_decider;
 -- <<<
 
 --- authz: giving and taking rights -----------------------------------------------------
@@ -7500,7 +7621,6 @@ begin
         raise exception 'Rights are given by a user, and the context has none'
             using errcode = 'ZA001', hint = 'Open the context of the user who gives or takes them.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', v_context ->> 'tenant_id', true);
     -- First one's turn, then the question: what the giver has cannot be taken from them in between.
     perform authz._touch_epoch((v_context ->> 'tenant_id')::uuid);
     if not authz._may(v_context, permission, resource_id) then
@@ -7600,7 +7720,6 @@ begin
         assign_role.valid_until, assign_role.condition, assign_role.networks, assign_role.windows,
         (v_context ->> 'user_id')::uuid)
     returning id into v_id;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_id;
 end
 $$;
@@ -7632,7 +7751,6 @@ begin
     delete from authz.user_roles as a
     where a.tenant_id = v_tenant_id and a.id = revoke_role.assignment_id;
     v_found := found;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_found;
 end
 $$;
@@ -7670,7 +7788,7 @@ begin
     -- Whoever may share a thing may let others do with it what they may themselves.
     if resource_id is not null and effect = 'allow'
        and exists (select from authz.permissions as p where p.name = v_type || '.share')
-       and authz.check(v_type || '.share', resource_id) then
+       and authz._may(platform.context(), v_type || '.share', resource_id) then
         v_context := authz._giver(v_type || '.share', resource_id);
     else
         v_context := authz._giver('permission.grant');
@@ -7694,7 +7812,6 @@ begin
         raise exception 'There is no permission %', permission
             using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_id;
 end
 $$;
@@ -7725,7 +7842,6 @@ declare
     v_given record;
     v_found boolean;
 begin
-    perform set_config('enterprise_ai.deciding_for', coalesce(v_tenant_id::text, ''), true);
     select g.resource_id, g.effect, p.resource_type || '.share' as share
     into v_given
     from authz.user_permissions as g
@@ -7740,7 +7856,6 @@ begin
     delete from authz.user_permissions as g
     where g.tenant_id = v_tenant_id and g.id = revoke_permission.grant_id;
     v_found := found;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_found;
 end
 $$;
@@ -7783,7 +7898,6 @@ begin
             using errcode = 'ZA011', hint = 'The kinds are user_role and user_permission.';
     end if;
     v_found := found;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_found;
 end
 $$;
@@ -7798,16 +7912,8 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 
 -- rollback:
 --   -- The group roles and the extensions stay, since others may use them; public stays closed to the public.
---   do $do$
---   declare
---       v_table text;
---   begin
---       foreach v_table in array array['identity.users', 'identity.user_profiles', 'identity.groups',
---                                      'identity.group_members', 'identity.tenants'] loop
---           execute format('drop policy when_decided_for on %s', v_table);
---       end loop;
---   end
---   $do$;
+--   drop policy read_to_decide on identity.users;
+--   drop policy read_to_decide on identity.user_profiles;
 --   drop trigger derive_after_insert on identity.group_members;
 --   drop trigger derive_after_update on identity.group_members;
 --   drop trigger derive_after_delete on identity.group_members;
@@ -7862,6 +7968,8 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function authz._derive_roles(uuid, uuid[]);
 --   drop function authz._touch_epoch(uuid);
 --   drop function authz._take_turn();
+--   drop function authz._enter_tenant(uuid);
+--   drop function authz._leave_tenant(text);
 --   drop function authz.evaluate(text, uuid, uuid, jsonb);
 --   drop function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz);
 --   drop function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz);

@@ -1,6 +1,8 @@
 -- The check that is made before every action. When only plain rules are in play it is settled by the arrays
 -- that are derived for roles and holders, in one statement; else by the same decision that authz.evaluate gives.
 
+set role enterprise_ai_decider;
+
 create or replace function authz.check(
     permission text,
     resource_id uuid default null,
@@ -9,7 +11,7 @@ create or replace function authz.check(
     returns boolean
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -22,7 +24,6 @@ begin
     if v_subject_id is null or "check".user_id <> v_subject_id then
         v_subject_id := authz._asked_about(v_context, "check".user_id);
     end if;
-    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
 
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not v_context ?| '{actor_id,scopes}' then
@@ -39,7 +40,6 @@ begin
         v_is_allowed := (authz._evaluate(v_context, v_subject_id, "check".permission, "check".resource_id, "check".request,
                                          statement_timestamp())).effect = 'allow';
     end if;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_is_allowed;
 end
 $$;
@@ -51,4 +51,6 @@ not known is false. Raises only without a context (ZA001) and, about another use
 (ZA007).';
 
 revoke all on function authz.check(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;

@@ -1,3 +1,5 @@
+set role enterprise_ai_decider;
+
 create or replace function authz.check_many(
     permissions text[],
     resource_ids uuid[],
@@ -6,7 +8,7 @@ create or replace function authz.check_many(
     returns boolean[]
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -57,7 +59,6 @@ begin
         order by s.place)
     into v_answers
     from settled as s;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return coalesce(v_answers, '{}');
 end
 $$;
@@ -68,4 +69,6 @@ comment on function authz.check_many(text[], uuid[], uuid[], jsonb) is
 raises, and ZA009 when the lists are of different lengths.';
 
 revoke all on function authz.check_many(text[], uuid[], uuid[], jsonb) from public;
-grant execute on function authz.check_many(text[], uuid[], uuid[], jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.check_many(text[], uuid[], uuid[], jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;

@@ -110,6 +110,7 @@ comment on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jso
 only be when it was written past the checks.';
 
 revoke all on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz) from public;
+grant execute on function authz._criteria_state(jsonpath, cidr[], smallint, jsonb, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._missing_keys(condition jsonpath, networks cidr[], level smallint, facts jsonb)
@@ -138,6 +139,7 @@ comment on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) is
     'What the criteria of a rule ask for and the facts do not say.';
 
 revoke all on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) from public;
+grant execute on function authz._missing_keys(jsonpath, cidr[], smallint, jsonb) to enterprise_ai_decider;
 
 
 create or replace function authz._facts(
@@ -172,3 +174,4 @@ comment on function authz._facts(uuid, uuid, uuid, jsonb) is
     'What conditions are evaluated over. Of the subject and the resource it says only what the database says.';
 
 revoke all on function authz._facts(uuid, uuid, uuid, jsonb) from public;
+grant execute on function authz._facts(uuid, uuid, uuid, jsonb) to enterprise_ai_decider;

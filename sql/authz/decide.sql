@@ -129,6 +129,7 @@ comment on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, bo
     'Decide for a subject by itself, that is without regard to who acts on its behalf.';
 
 revoke all on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean) from public;
+grant execute on function authz._decide(uuid, uuid, text, uuid, jsonb, timestamptz, boolean) to enterprise_ai_decider;
 
 
 create or replace function authz._is_active(tenant_id uuid, user_id uuid)
@@ -149,6 +150,7 @@ $$;
 comment on function authz._is_active(uuid, uuid) is 'Whether both the tenant and the user are active.';
 
 revoke all on function authz._is_active(uuid, uuid) from public;
+grant execute on function authz._is_active(uuid, uuid) to enterprise_ai_decider;
 
 
 create or replace function authz._level(env jsonb)
@@ -163,3 +165,4 @@ $$;
 comment on function authz._level(jsonb) is 'The level at which the user has signed in; null when it is not known.';
 
 revoke all on function authz._level(jsonb) from public;
+grant execute on function authz._level(jsonb) to enterprise_ai_decider;

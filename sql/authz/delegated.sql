@@ -39,6 +39,7 @@ comment on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz)
     'What has been passed on to somebody that is about a permission, with what each comes to.';
 
 revoke all on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._delegated(uuid, uuid, text, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._link_state(
@@ -150,6 +151,7 @@ comment on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz
     'What a delegation, with all links of the chain before it, comes to; null when it is about something else.';
 
 revoke all on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer) from public;
+grant execute on function authz._link_state(uuid, uuid, text, uuid, jsonb, timestamptz, uuid[], integer) to enterprise_ai_decider;
 
 
 create or replace function authz._carries(tenant_id uuid, role_id uuid, permission_id integer)
@@ -171,6 +173,7 @@ comment on function authz._carries(uuid, uuid, integer) is
     'Whether a role is about a permission in any way, by itself or by what it inherits from; no role is about all.';
 
 revoke all on function authz._carries(uuid, uuid, integer) from public;
+grant execute on function authz._carries(uuid, uuid, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._roles_above(tenant_id uuid, role_id uuid)
@@ -196,3 +199,4 @@ comment on function authz._roles_above(uuid, uuid) is
     'A role and all that it inherits from, at whatever time: an edge that is not yet or no longer valid counts.';
 
 revoke all on function authz._roles_above(uuid, uuid) from public;
+grant execute on function authz._roles_above(uuid, uuid) to enterprise_ai_decider;

@@ -12,6 +12,7 @@ as $$
 declare
     v_tenant_id uuid;
     v_ids uuid[];
+    v_context text;
 begin
     for v_tenant_id, v_ids in
         select (c.fields ->> 'tenant_id')::uuid, array_agg(distinct (c.fields ->> tg_argv[1])::uuid)
@@ -20,14 +21,14 @@ begin
         ) as c (fields)
         group by 1
     loop
-        perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+        v_context := authz._enter_tenant(v_tenant_id);
         if tg_argv[0] = 'roles' then
             perform authz._derive_roles(v_tenant_id, v_ids);
         else
             perform authz._derive_holders(v_tenant_id, v_ids);
         end if;
+        perform authz._leave_tenant(v_context);
     end loop;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return null;
 end
 $$;
@@ -52,8 +53,8 @@ declare
     v_id uuid := v_row ->> 'id';
     v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
     v_ids uuid[] := array[v_id];
+    v_context text := authz._enter_tenant(v_tenant_id);
 begin
-    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
     if tg_op = 'DELETE' then
         delete from authz.holders as h
         where h.tenant_id = v_tenant_id and h.holder_id = v_id;
@@ -69,7 +70,7 @@ begin
         end if;
         perform authz._derive_holders(v_tenant_id, v_ids);
     end if;
-    perform set_config('enterprise_ai.deciding_for', '', true);
+    perform authz._leave_tenant(v_context);
     return null;
 end
 $$;

@@ -30,6 +30,50 @@ notify enterprise_ai_authz of the tenant and its new epoch.';
 revoke all on function authz._touch_epoch(uuid) from public;
 
 
+create or replace function authz._enter_tenant(tenant_id uuid)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_before text := coalesce(current_setting('enterprise_ai.context', true), '');
+begin
+    if platform.current_tenant_id() = _enter_tenant.tenant_id then
+        return null;
+    end if;
+    perform platform._seal_context(jsonb_build_object('tenant_id', _enter_tenant.tenant_id));
+    return v_before;
+end
+$$;
+
+comment on function authz._enter_tenant(uuid) is
+    'For triggers: what they derive is read and written under the row security of the tenant of the row, also when a
+superuser writes without a context. Returns what to hand to _leave_tenant; null when the context was right.';
+
+revoke all on function authz._enter_tenant(uuid) from public;
+
+
+create or replace function authz._leave_tenant(context text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if context is not null then
+        perform set_config('enterprise_ai.context', context, true);
+    end if;
+end
+$$;
+
+comment on function authz._leave_tenant(text) is 'Put back the context that _enter_tenant has replaced, if it has.';
+
+revoke all on function authz._leave_tenant(text) from public;
+
+
 create or replace function authz._take_turn()
     returns trigger
     language plpgsql
@@ -41,14 +85,15 @@ as $$
 declare
     v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
     v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
+    v_context text;
 begin
     if tg_nargs > 0 and tg_op = 'UPDATE' and to_jsonb(old) -> tg_argv[0] <> v_row -> tg_argv[0] then
         raise exception 'The % of a row of %.% cannot be changed', tg_argv[0], tg_table_schema, tg_table_name
             using errcode = 'ZA008', hint = 'Delete the row and insert another.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', v_tenant_id::text, true);
+    v_context := authz._enter_tenant(v_tenant_id);
     perform authz._touch_epoch(v_tenant_id);
-    perform set_config('enterprise_ai.deciding_for', '', true);
+    perform authz._leave_tenant(v_context);
     return case when tg_op = 'DELETE' then old else new end;
 end
 $$;

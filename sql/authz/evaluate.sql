@@ -1,3 +1,5 @@
+set role enterprise_ai_decider;
+
 create or replace function authz.evaluate(
     permission text,
     resource_id uuid default null,
@@ -6,7 +8,7 @@ create or replace function authz.evaluate(
     returns authz.decision
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -17,7 +19,6 @@ begin
     v_decision := authz._evaluate(
         v_context, authz._asked_about(v_context, evaluate.user_id), evaluate.permission, evaluate.resource_id,
         evaluate.request, statement_timestamp());
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_decision;
 end
 $$;
@@ -30,7 +31,9 @@ the type as such when there is none: effect, reason, the rules that decided, wha
 and, about another user, without permission.read (ZA007).';
 
 revoke all on function authz.evaluate(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.evaluate(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.evaluate(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 
 
 create or replace function authz._evaluate(
@@ -71,6 +74,7 @@ comment on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz)
     'Decide for a subject in a context: by its rights, the scopes of the key it came with, and who acts for it.';
 
 revoke all on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._evaluate(jsonb, uuid, text, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._on_behalf(
@@ -151,6 +155,7 @@ comment on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uui
 nothing denies it to the actor. What the actor acts for others, or was delegated, gives nothing here.';
 
 revoke all on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._on_behalf(uuid, authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._env(context jsonb, request jsonb)
@@ -169,20 +174,20 @@ comment on function authz._env(jsonb, jsonb) is
     'What conditions see as $.env: the request''s own keys and, over them, what the context says.';
 
 revoke all on function authz._env(jsonb, jsonb) from public;
+grant execute on function authz._env(jsonb, jsonb) to enterprise_ai_decider;
 
 
 create or replace function authz._asked_about(context jsonb, user_id uuid)
     returns uuid
     language plpgsql
-    volatile
-    parallel unsafe
+    stable
+    parallel restricted
 as $$
 begin
     if context is null then
         raise exception 'A decision needs a context, and none is open'
             using errcode = 'ZA001', hint = 'Open the context of a user first.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', context ->> 'tenant_id', true);
     if user_id::text <> context ->> 'user_id'
        and (authz._evaluate(context, (context ->> 'user_id')::uuid, 'permission.read', null, '{}',
                             statement_timestamp())).effect = 'deny' then
@@ -194,7 +199,8 @@ end
 $$;
 
 comment on function authz._asked_about(jsonb, uuid) is
-    'Whom a question is about, when the caller may ask it; from here on decisions read that tenant. Whose context
-has no user is a service, which asks about anybody in the tenant. Raises ZA001 without a context, ZA007.';
+    'Whom a question is about, when the caller may ask it. Whose context has no user is a service, which asks about
+anybody in the tenant. Raises ZA001 without a context, ZA007.';
 
 revoke all on function authz._asked_about(jsonb, uuid) from public;
+grant execute on function authz._asked_about(jsonb, uuid) to enterprise_ai_decider;

@@ -1,3 +1,5 @@
+set role enterprise_ai_decider;
+
 create or replace function authz.explain(
     permission text,
     resource_id uuid default null,
@@ -6,7 +8,7 @@ create or replace function authz.explain(
     returns jsonb
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -42,7 +44,6 @@ begin
     left join authz.roles as held on held.tenant_id = v_tenant_id and held.id = r.role_id
     left join authz.roles as carrier on carrier.tenant_id = v_tenant_id and carrier.id = r.carrier_id;
 
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return jsonb_build_object(
         'permission', explain.permission, 'resource_id', explain.resource_id, 'user_id', v_subject_id,
         'actor_id', v_context -> 'actor_id', 'at', statement_timestamp(),
@@ -56,7 +57,9 @@ why not (out_of_scope, not_own, expired, not_yet_valid, outside_window, false, u
 not_approved, delegator_lost_right, depth). Raises what authz.check raises.';
 
 revoke all on function authz.explain(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.explain(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.explain(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 
 
 create or replace function authz.explain_text(
@@ -67,7 +70,7 @@ create or replace function authz.explain_text(
     returns text
     language plpgsql
     stable
-    parallel unsafe         -- what it calls sets a parameter
+    parallel restricted
     set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -96,4 +99,4 @@ comment on function authz.explain_text(text, uuid, uuid, jsonb) is
     'What authz.explain says, for people to read; the rules that decided are marked with a star.';
 
 revoke all on function authz.explain_text(text, uuid, uuid, jsonb) from public;
-grant execute on function authz.explain_text(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.explain_text(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;

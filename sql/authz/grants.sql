@@ -14,7 +14,6 @@ begin
         raise exception 'Rights are given by a user, and the context has none'
             using errcode = 'ZA001', hint = 'Open the context of the user who gives or takes them.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', v_context ->> 'tenant_id', true);
     -- First one's turn, then the question: what the giver has cannot be taken from them in between.
     perform authz._touch_epoch((v_context ->> 'tenant_id')::uuid);
     if not authz._may(v_context, permission, resource_id) then
@@ -114,7 +113,6 @@ begin
         assign_role.valid_until, assign_role.condition, assign_role.networks, assign_role.windows,
         (v_context ->> 'user_id')::uuid)
     returning id into v_id;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_id;
 end
 $$;
@@ -146,7 +144,6 @@ begin
     delete from authz.user_roles as a
     where a.tenant_id = v_tenant_id and a.id = revoke_role.assignment_id;
     v_found := found;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_found;
 end
 $$;
@@ -184,7 +181,7 @@ begin
     -- Whoever may share a thing may let others do with it what they may themselves.
     if resource_id is not null and effect = 'allow'
        and exists (select from authz.permissions as p where p.name = v_type || '.share')
-       and authz.check(v_type || '.share', resource_id) then
+       and authz._may(platform.context(), v_type || '.share', resource_id) then
         v_context := authz._giver(v_type || '.share', resource_id);
     else
         v_context := authz._giver('permission.grant');
@@ -208,7 +205,6 @@ begin
         raise exception 'There is no permission %', permission
             using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
     end if;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_id;
 end
 $$;
@@ -239,7 +235,6 @@ declare
     v_given record;
     v_found boolean;
 begin
-    perform set_config('enterprise_ai.deciding_for', coalesce(v_tenant_id::text, ''), true);
     select g.resource_id, g.effect, p.resource_type || '.share' as share
     into v_given
     from authz.user_permissions as g
@@ -254,7 +249,6 @@ begin
     delete from authz.user_permissions as g
     where g.tenant_id = v_tenant_id and g.id = revoke_permission.grant_id;
     v_found := found;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_found;
 end
 $$;
@@ -297,7 +291,6 @@ begin
             using errcode = 'ZA011', hint = 'The kinds are user_role and user_permission.';
     end if;
     v_found := found;
-    perform set_config('enterprise_ai.deciding_for', '', true);
     return v_found;
 end
 $$;

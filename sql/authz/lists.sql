@@ -1,6 +1,8 @@
 -- Lists ask the same decision of each that could be on them. They are read a page at a time by key: the last
 -- one of a page is where the next begins. A page is never cut short: fewer than asked for means the end.
 
+set role enterprise_ai_decider;
+
 create or replace function authz.list_resources(
     permission text,
     after_id uuid default null,
@@ -11,7 +13,7 @@ create or replace function authz.list_resources(
     returns setof uuid
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -42,7 +44,6 @@ begin
                            statement_timestamp())).effect = 'allow')
     order by r.id
     limit authz._page(list_resources.page_size);
-    perform set_config('enterprise_ai.deciding_for', '', true);
 end
 $$;
 
@@ -52,7 +53,7 @@ permission, a page by id. Raises what authz.check raises, and ZA009 for a page o
 
 revoke all on function authz.list_resources(text, uuid, integer, uuid, jsonb, text) from public;
 grant execute on function authz.list_resources(text, uuid, integer, uuid, jsonb, text)
-    to enterprise_ai_app, enterprise_ai_gateway;
+    to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 
 create or replace function authz.list_subjects(
@@ -64,7 +65,7 @@ create or replace function authz.list_subjects(
     returns setof uuid
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -95,7 +96,6 @@ begin
                            list_subjects.request, statement_timestamp())).effect = 'allow')
     order by h.holder_id
     limit authz._page(list_subjects.page_size);
-    perform set_config('enterprise_ai.deciding_for', '', true);
 end
 $$;
 
@@ -105,7 +105,7 @@ in this context. It takes permission.read (ZA007); raises ZA009 for a page of le
 
 revoke all on function authz.list_subjects(text, uuid, uuid, integer, jsonb) from public;
 grant execute on function authz.list_subjects(text, uuid, uuid, integer, jsonb)
-    to enterprise_ai_app, enterprise_ai_gateway;
+    to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 
 create or replace function authz.list_actions(
@@ -115,7 +115,7 @@ create or replace function authz.list_actions(
     returns setof text
     language plpgsql
     stable
-    parallel unsafe         -- sets a parameter
+    parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
 as $$
@@ -134,7 +134,6 @@ begin
       and (authz._evaluate(v_context, v_subject_id, p.name, r.id, list_actions.request,
                            statement_timestamp())).effect = 'allow'
     order by p.id;
-    perform set_config('enterprise_ai.deciding_for', '', true);
 end
 $$;
 
@@ -142,7 +141,9 @@ comment on function authz.list_actions(uuid, uuid, jsonb) is
     'The permissions that a user has on a resource, all of them. Raises what authz.check raises.';
 
 revoke all on function authz.list_actions(uuid, uuid, jsonb) from public;
-grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
+reset role;
 
 
 create or replace function authz._page(size integer)
@@ -163,3 +164,4 @@ $$;
 comment on function authz._page(integer) is 'The size of a page, when it is one; raises ZA009.';
 
 revoke all on function authz._page(integer) from public;
+grant execute on function authz._page(integer) to enterprise_ai_decider;

@@ -42,6 +42,7 @@ comment on function authz._held(uuid, uuid, integer) is
     'What a user, by all that they hold, has of a permission; is_special when arrays do not say it all.';
 
 revoke all on function authz._held(uuid, uuid, integer) from public;
+grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._settled(
@@ -79,3 +80,5 @@ comment on function authz._settled(authz.permissions, text, authz.resources, uui
 
 revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
                                       boolean, boolean, boolean) from public;
+grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
+                                      boolean, boolean, boolean) to enterprise_ai_decider;

@@ -162,3 +162,4 @@ comment on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) 
 (null: on the type) at a time, and when that may change.';
 
 revoke all on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz) to enterprise_ai_decider;

@@ -101,6 +101,7 @@ comment on function authz._windows_at(jsonb, timestamptz) is
     'Whether an instant lies in one of the windows, and until when at least that stays so.';
 
 revoke all on function authz._windows_at(jsonb, timestamptz) from public;
+grant execute on function authz._windows_at(jsonb, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._next_edge(windows jsonb, at timestamptz)
@@ -123,3 +124,4 @@ $$;
 comment on function authz._next_edge(jsonb, timestamptz) is 'Until when at least it stays as it is whether now lies in the windows.';
 
 revoke all on function authz._next_edge(jsonb, timestamptz) from public;
+grant execute on function authz._next_edge(jsonb, timestamptz) to enterprise_ai_decider;

@@ -79,7 +79,7 @@ so that the context is verified once per statement and not once per row.';
 revoke all on function platform.current_tenant_id() from public;
 grant execute on function platform.current_tenant_id()
     to enterprise_ai_app, enterprise_ai_reader, enterprise_ai_auditor, enterprise_ai_operator,
-       enterprise_ai_gateway;
+       enterprise_ai_gateway, enterprise_ai_decider;
 
 
 create or replace function platform.context()
@@ -105,7 +105,7 @@ request_id, ip_address, user_agent, authentication_level (absent keys were not g
 revoke all on function platform.context() from public;
 grant execute on function platform.context()
     to enterprise_ai_app, enterprise_ai_reader, enterprise_ai_auditor, enterprise_ai_operator,
-       enterprise_ai_gateway;
+       enterprise_ai_gateway, enterprise_ai_decider;
 
 
 -- The path is pinned, although that keeps these from being inlined: an operator found along the caller's

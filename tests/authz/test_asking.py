@@ -66,52 +66,6 @@ def test_lists_of_different_lengths_and_impossible_pages_are_refused(world):
     assert world.one("select authz.check_many('{}', '{}')") == []
 
 
-def test_an_application_asks_and_cannot_choose_what_is_decided_for(db, admin):
-    worlds = [World(admin, slug + uuid4().hex[:12]) for slug in "ab"]
-    people = []
-    for world in worlds:
-        world.enter()
-        people.append(world.user())
-        world.say(people[-1], READ)
-    worlds[0].ask_as(people[0])
-    admin.execute("set local role enterprise_ai_app")
-    admin.execute("select set_config('enterprise_ai.deciding_for', %s, true)", [str(worlds[1].tenant_id)])
-    seen = "select array_agg(distinct user_id) from authz.user_permissions"
-    assert worlds[0].one(seen) == [people[0]]
-    assert worlds[0].one(CHECK) is True
-    assert worlds[0].one("select authz.explain_text('document.read')").startswith("allow: ")
-    assert worlds[0].one(seen) == [people[0]]
-
-
-@pytest.mark.parametrize(
-    "ask", [CHECK, "select authz.evaluate('document.read')", "select authz.explain('x.y')"]
-)
-def test_what_was_decided_for_is_forgotten_after_the_decision(world, ask):
-    ada = world.user()
-    world.ask_as(ada)
-    world.conn.execute(ask)
-    assert world.one("select current_setting('enterprise_ai.deciding_for')") == ""
-
-
-def test_inside_a_decision_the_context_is_not_verified_again(world):
-    ada = world.user()
-    world.give(ada, world.role())
-    world.say(ada, READ, resource_id=world.resource())
-    world.join(world.group(), ada)
-    world.conn.execute("select set_config('enterprise_ai.deciding_for', %s, true)", [str(world.tenant_id)])
-    tables = world.conn.execute(
-        "select polrelid::regclass::text from pg_policy where polname = 'when_decided_for'"
-    ).fetchall()
-    assert len(tables) == 19
-    for (table,) in tables:
-        key = "id" if table == "identity.tenants" else "tenant_id"
-        plan = world.conn.execute(
-            f"explain (analyze, costs off) select * from {table} where {key} = %s", [world.tenant_id]
-        )
-        initplan = "\n".join(line for (line,) in plan).split("  InitPlan 1")[1]
-        assert "never executed" in initplan.split("->")[1], table
-
-
 def test_a_check_within_a_transaction_sees_its_own_writes(world):
     ada = world.user()
     world.ask_as(ada)

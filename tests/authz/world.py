@@ -106,12 +106,10 @@ class World:
     ) -> Decision:
         """The whole decision, as in a context of that user, at any moment."""
         fields = {"tenant_id": str(self.tenant_id), "user_id": str(user), **context}
-        self.conn.execute("select set_config('enterprise_ai.deciding_for', %s, true)", [str(self.tenant_id)])
         row = self.conn.execute(
             "select d.* from authz._evaluate(%s, %s, %s, %s, %s, %s) as d",
             [json.dumps(fields, default=str), user, permission, resource, json.dumps(request or {}), at],
         ).fetchone()
-        self.conn.execute("select set_config('enterprise_ai.deciding_for', '', true)")
         return Decision(*row)
 
     def ask_as(self, user: UUID, **fields: Any) -> None:

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from enterprise_ai.cli import main
+from enterprise_ai.operations.doctor import examine
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def test_the_url_is_taken_before_the_command_too(database, capsys):
         ("do $$ declare p regclass; begin for p in select partition from platform.partitions('llm.llm_usage_logs')"
          " where starts_at > now() + interval '1 month' loop execute format('drop table %s', p); end loop; end $$",
          "partitions_ahead", "llm.llm_usage_logs"),
+        ("alter function authz.evaluate(text, uuid, uuid, jsonb) owner to migrator", "decider", "authz.evaluate"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_what_to_do(run, server, database, damage, check, says):
@@ -53,6 +55,13 @@ def test_what_is_wrong_is_named_with_what_to_do(run, server, database, damage, c
     assert code == 1
     assert any(says in finding["problem"] for finding in found), out
     assert all(finding["advice"] for finding in found)
+
+
+def test_who_has_the_rights_of_the_decider_is_named(admin):
+    admin.execute("create role heir; grant enterprise_ai_decider to heir")
+    (finding,) = [found for found in examine(admin) if found.check == "decider"]
+    assert finding.problem.startswith("heir has the rights")
+    assert finding.advice.startswith("revoke enterprise_ai_decider from heir;")
 
 
 def test_the_advice_mends_it(run, server, database):

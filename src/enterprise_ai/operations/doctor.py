@@ -9,6 +9,8 @@ from psycopg import Connection
 ROLES = (
     "enterprise_ai_app",
     "enterprise_ai_auditor",
+    "enterprise_ai_decider",
+    "enterprise_ai_definer",
     "enterprise_ai_gateway",
     "enterprise_ai_operator",
     "enterprise_ai_reader",
@@ -32,7 +34,14 @@ def examine(conn: Connection) -> list[Finding]:
     if conn.execute("select pg_catalog.to_regnamespace('platform')").fetchone() == (None,):
         advice = "Run `enterprise-ai migrate`."
         return [*findings, Finding("schema", "The schema is not there.", advice)]
-    return [*findings, *_isolation(conn), *_reach(conn), *_partitions(conn), *_validity(conn)]
+    return [
+        *findings,
+        *_isolation(conn),
+        *_reach(conn),
+        *_decider(conn),
+        *_partitions(conn),
+        *_validity(conn),
+    ]
 
 
 def _server(conn: Connection) -> list[Finding]:
@@ -72,8 +81,50 @@ def _roles(conn: Connection) -> list[Finding]:
         ROLES,
     )
     return [
-        Finding("roles", f"The group role {name} does not exist.", f"create role {name} nologin;")
+        Finding(
+            "roles",
+            f"The group role {name} does not exist.",
+            f"create role {name} nologin{' noinherit' if name == 'enterprise_ai_definer' else ''};",
+        )
         for name in missing
+    ]
+
+
+def _decider(conn: Connection) -> list[Finding]:
+    """Who has the rights of the role that reads all tenants' rights; and functions that should be that role's."""
+    heirs = conn.execute(
+        """
+        select r.rolname
+        from pg_catalog.pg_roles as r
+        join pg_catalog.pg_roles as d on d.rolname = 'enterprise_ai_decider' and d.oid <> r.oid
+        where not r.rolsuper and pg_catalog.pg_has_role(r.oid, d.oid, 'usage')
+        """
+    ).fetchall()
+    findings = [
+        Finding(
+            "decider",
+            f"{heir} has the rights of enterprise_ai_decider, and so sees the rights in all tenants.",
+            f"revoke enterprise_ai_decider from {heir}; alter role enterprise_ai_definer noinherit;",
+        )
+        for (heir,) in heirs
+    ]
+    rows = conn.execute(
+        """
+        select p.oid::pg_catalog.regprocedure::pg_catalog.text
+        from pg_catalog.pg_proc as p
+        join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
+        where n.nspname = 'authz' and p.prosecdef and p.provolatile = 's'
+          and p.proowner::pg_catalog.regrole::pg_catalog.text <> 'enterprise_ai_decider'
+        order by 1
+        """
+    ).fetchall()
+    return findings + [
+        Finding(
+            "decider",
+            f"{function} does not belong to enterprise_ai_decider: its answers are right and many times slower.",
+            f"alter function {function} owner to enterprise_ai_decider;",
+        )
+        for (function,) in rows
     ]
 
 
