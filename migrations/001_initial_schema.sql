@@ -705,7 +705,7 @@ comment on column platform.configuration_settings.allowed_values is 'A JSON list
 create trigger touch_updated_at before update on platform.configuration_settings
     for each row execute function platform.touch_updated_at();
 
-grant select on platform.configuration_settings to enterprise_ai_app;
+grant select on platform.configuration_settings to enterprise_ai_app, enterprise_ai_gateway;
 grant select, insert, update, delete on platform.configuration_settings to enterprise_ai_operator;
 
 create table platform.tenant_settings (
@@ -723,6 +723,33 @@ create table platform.tenant_settings (
 comment on table platform.tenant_settings is
     'One row for each setting that a tenant overrides, for all services and environments.';
 
+create table platform.tenant_setting_changes (
+    tenant_id  uuid        not null,
+    id         uuid        not null default platform.new_id(),
+    key        text        not null,
+    old_value  jsonb,
+    new_value  jsonb,
+    reason     text        not null,
+    changed_by uuid,
+    login      text        not null default session_user,
+    changed_at timestamptz not null default clock_timestamp(),
+
+    constraint tenant_setting_changes_pkey primary key (tenant_id, id),
+    constraint tenant_setting_changes_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
+    constraint tenant_setting_changes_say_why check (reason ~ '\S')
+);
+
+-- The history of one setting, the newest first.
+create index tenant_setting_changes_key_idx on platform.tenant_setting_changes (tenant_id, key, changed_at desc);
+
+comment on table platform.tenant_setting_changes is
+    'One row for each time that a tenant''s override of a setting was made, changed or taken back. Never changed.';
+comment on column platform.tenant_setting_changes.old_value is 'The override until then; null when there was none.';
+comment on column platform.tenant_setting_changes.new_value is 'The override from then on; null when there is none any more.';
+comment on column platform.tenant_setting_changes.changed_by is
+    'The user who changed it; null for a service or an operator, whom login names.';
+
 -- >>> sql/platform/settings.sql
 create or replace function platform._check_tenant_setting()
     returns trigger
@@ -734,7 +761,7 @@ as $$
 declare
     v_declared platform.configuration_settings;
 begin
-    -- The widest declaration of the key tells its type and whether tenants may say otherwise.
+    -- The widest declaration of the key tells its type.
     select s.* into v_declared
     from platform.configuration_settings as s
     where s.key = new.key and s.environment = 'any'
@@ -744,9 +771,6 @@ begin
     if not found then
         raise exception 'There is no setting %', new.key
             using errcode = 'ZP002', hint = 'select key from platform.configuration_settings lists them.';
-    elsif not v_declared.is_tenant_overridable then
-        raise exception 'The setting % is the installation''s own; a tenant cannot override it', new.key
-            using errcode = 'ZP003';
     elsif not platform.value_fits(
         new.value, v_declared.value_type, v_declared.minimum, v_declared.maximum, v_declared.allowed_values)
     then
@@ -763,9 +787,40 @@ end
 $$;
 
 comment on function platform._check_tenant_setting() is
-    'Before-row trigger: a tenant''s override names a declared, overridable setting and has its type.';
+    'Before-row trigger: a tenant''s override names a declared setting and has its type.';
 
 revoke all on function platform._check_tenant_setting() from public;
+
+
+create or replace function platform._refuse_unoverridable(key text)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_overridable boolean;
+begin
+    select s.is_tenant_overridable into v_is_overridable
+    from platform.configuration_settings as s
+    where s.key = _refuse_unoverridable.key and s.environment = 'any'
+    order by s.service_name nulls first
+    limit 1;
+    if not found then
+        raise exception 'There is no setting %', key
+            using errcode = 'ZP002', hint = 'select key from platform.configuration_settings lists them.';
+    elsif not v_is_overridable then
+        raise exception 'The setting % is the installation''s own; a tenant cannot override it', key
+            using errcode = 'ZP003', hint = 'An operator can for the tenant, by platform.set_setting_of_tenant().';
+    end if;
+end
+$$;
+
+comment on function platform._refuse_unoverridable(text) is
+    'Raise ZP002 for a setting that nothing declares, ZP003 for one that tenants cannot override themselves.';
+
+revoke all on function platform._refuse_unoverridable(text) from public;
 
 
 create or replace function platform.setting(
@@ -802,7 +857,8 @@ comment on function platform.setting(text, text, text) is
 environment''s before the one for any. Null when nothing declares the key.';
 
 revoke all on function platform.setting(text, text, text) from public;
-grant execute on function platform.setting(text, text, text) to enterprise_ai_app, enterprise_ai_operator;
+grant execute on function platform.setting(text, text, text)
+    to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_operator;
 -- <<<
 
 create trigger _100_check before insert or update on platform.tenant_settings
@@ -815,7 +871,205 @@ alter table platform.tenant_settings force row level security;
 create policy tenant_settings_of_my_tenant on platform.tenant_settings
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
-grant select, insert, update, delete on platform.tenant_settings to enterprise_ai_app;
+grant select on platform.tenant_settings to enterprise_ai_app, enterprise_ai_gateway;
+
+alter table platform.tenant_setting_changes enable row level security;
+alter table platform.tenant_setting_changes force row level security;
+create policy tenant_setting_changes_of_my_tenant on platform.tenant_setting_changes
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on platform.tenant_setting_changes to enterprise_ai_app, enterprise_ai_auditor;
+
+-- >>> sql/platform/tenant_settings.sql
+-- Tenants override settings through functions alone: security.* is among them, and whoever can run SQL as the
+-- application must not be able to switch a tenant's own security off.
+
+create or replace function platform._write_tenant_setting(key text, value jsonb, reason text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_before jsonb;
+begin
+    -- Two who set the same take turns, so that the history tells what each of them replaced.
+    perform pg_advisory_xact_lock(hashtext('platform.tenant_settings'), hashtext(v_tenant_id || _write_tenant_setting.key));
+    select s.value into v_before
+    from platform.tenant_settings as s
+    where s.tenant_id = v_tenant_id and s.key = _write_tenant_setting.key;
+
+    if _write_tenant_setting.value is null then
+        delete from platform.tenant_settings as s
+        where s.tenant_id = v_tenant_id and s.key = _write_tenant_setting.key;
+    else
+        insert into platform.tenant_settings (tenant_id, key, value)
+        values (v_tenant_id, _write_tenant_setting.key, _write_tenant_setting.value)
+        on conflict (tenant_id, key) do update set value = excluded.value;
+    end if;
+    insert into platform.tenant_setting_changes (tenant_id, key, old_value, new_value, reason, changed_by)
+    values (v_tenant_id, _write_tenant_setting.key, v_before, _write_tenant_setting.value, _write_tenant_setting.reason,
+            platform.current_actor_id());
+end
+$$;
+
+comment on function platform._write_tenant_setting(text, jsonb, text) is
+    'Override a setting in the context''s tenant, or no longer where the value is null, and record it.';
+
+revoke all on function platform._write_tenant_setting(text, jsonb, text) from public;
+
+
+create or replace function platform.set_tenant_setting(key text, value jsonb, reason text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write settings
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_id uuid := platform.current_user_id();
+begin
+    if platform.current_tenant_id() is null then
+        raise exception 'There is no context, so no tenant whose setting this would be'
+            using errcode = 'ZP006', hint = 'Open the context of somebody who has system.configure.';
+    -- Only gateways open a context for no user; they answer for what they do.
+    elsif v_user_id is not null and not authz.check('system.configure') then
+        raise exception 'User % may not change the settings of the tenant', v_user_id
+            using errcode = 'ZP006', hint = 'It takes system.configure, after signing in with a second factor.';
+    end if;
+    perform platform._refuse_unoverridable(set_tenant_setting.key);
+    perform platform._write_tenant_setting(set_tenant_setting.key, set_tenant_setting.value, set_tenant_setting.reason);
+end
+$$;
+
+comment on function platform.set_tenant_setting(text, jsonb, text) is
+    'Override a setting in the context''s tenant; with null, as in the installation again. Takes system.configure. Raises
+ZP002 when nothing declares the key, ZP003 when tenants cannot override it, ZP004 when the value does not fit, ZP006 when
+the user may not.';
+
+revoke all on function platform.set_tenant_setting(text, jsonb, text) from public;
+grant execute on function platform.set_tenant_setting(text, jsonb, text) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function platform.set_setting_of_tenant(tenant_id uuid, key text, value jsonb, reason text)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- opens the context of a tenant for an operator, who has none
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+begin
+    perform platform._seal_context(jsonb_build_object('tenant_id', set_setting_of_tenant.tenant_id));
+    if not exists (select from identity.tenants as t where t.id = set_setting_of_tenant.tenant_id) then
+        raise exception 'There is no tenant %', set_setting_of_tenant.tenant_id
+            using errcode = 'ZI016', hint = 'select * from identity.tenant_directory lists them.';
+    end if;
+    perform platform._write_tenant_setting(
+        set_setting_of_tenant.key, set_setting_of_tenant.value, set_setting_of_tenant.reason);
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+end
+$$;
+
+comment on function platform.set_setting_of_tenant(uuid, text, jsonb, text) is
+    'Override a setting for a tenant as its operator: also what tenants cannot override themselves, such as their quotas.
+Raises ZI016 when there is no such tenant, ZP002 and ZP004 as platform.set_tenant_setting().';
+
+revoke all on function platform.set_setting_of_tenant(uuid, text, jsonb, text) from public;
+grant execute on function platform.set_setting_of_tenant(uuid, text, jsonb, text) to enterprise_ai_operator;
+-- <<<
+
+--- platform: rate limits -----------------------------------------------------------
+-- How often somebody may ask, counted where all instances of a service see it.
+
+create table platform.rate_counts (
+    tenant_id  uuid        not null,
+    subject_id uuid        not null,
+    key        text        not null,
+    minute     timestamptz not null,
+    amount     bigint      not null,
+
+    constraint rate_counts_pkey primary key (tenant_id, subject_id, key),
+    constraint rate_counts_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade,
+    constraint rate_counts_are_not_negative check (amount >= 0)
+)
+-- Each row is updated all the time: room for its next version in the same page.
+with (fillfactor = 50);
+
+comment on table platform.rate_counts is
+    'One row for each user, API key or tenant and limit that counts by the minute: what was counted in the latest minute.';
+comment on column platform.rate_counts.subject_id is 'The id of the user, the API key or the tenant.';
+
+alter table platform.rate_counts enable row level security;
+alter table platform.rate_counts force row level security;
+create policy rate_counts_of_my_tenant on platform.rate_counts
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+
+-- >>> sql/platform/rate_limits.sql
+create or replace function platform.count_against_limit(key text, amount bigint default 1)
+    returns interval
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- counts in a table that no group role can write
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_subject_id uuid := case
+        when count_against_limit.key like '%\_per\_tenant' then v_tenant_id
+        else coalesce(v_context ->> 'api_key_id', v_context ->> 'user_id', v_context ->> 'tenant_id')::uuid end;
+    v_limit bigint;
+    v_minute timestamptz := date_trunc('minute', clock_timestamp());
+begin
+    -- Named one by one: what counts is what a minute has.
+    v_limit := case
+        when count_against_limit.key = 'limits.requests_per_minute' then platform.setting('limits.requests_per_minute')
+        when count_against_limit.key = 'limits.requests_per_minute_per_tenant' then
+            platform.setting('limits.requests_per_minute_per_tenant')
+        when count_against_limit.key = 'limits.model_calls_per_minute' then
+            platform.setting('limits.model_calls_per_minute')
+        when count_against_limit.key = 'limits.model_tokens_per_minute' then
+            platform.setting('limits.model_tokens_per_minute')
+    end::bigint;
+    if v_limit is null or v_tenant_id is null or amount is null or amount < 0 then
+        raise exception 'Nothing can be counted against %', coalesce(count_against_limit.key, 'null')
+            using errcode = 'ZP007',
+                  hint = 'Open a context, name a setting limits.…_per_minute that an amount of 0 or more counts against.';
+    end if;
+
+    insert into platform.rate_counts as r (tenant_id, subject_id, key, minute, amount)
+    select v_tenant_id, v_subject_id, count_against_limit.key, v_minute, count_against_limit.amount
+    where count_against_limit.amount <= v_limit
+    on conflict on constraint rate_counts_pkey do update
+    -- Who waited here over the end of a minute counts in the one that has begun.
+    set minute = greatest(r.minute, excluded.minute),
+        amount = excluded.amount + case when r.minute >= excluded.minute then r.amount else 0 end
+    where excluded.amount + case when r.minute >= excluded.minute then r.amount else 0 end <= v_limit;
+    if found then
+        return null;
+    end if;
+    return v_minute + interval '1 minute' - clock_timestamp();
+end
+$$;
+
+comment on function platform.count_against_limit(text, bigint) is
+    'Count requests, calls of models or tokens of the context''s user, key or (where the limit is per tenant) tenant in
+this minute. Null when the limit admits them; else how long to wait, and they are not counted. Commit at once: others of
+the same subject wait for it. Raises ZP007 for what nothing is counted against.';
+
+revoke all on function platform.count_against_limit(text, bigint) from public;
+grant execute on function platform.count_against_limit(text, bigint) to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
 
 --- platform: partitions ----------------------------------------------------------
 
@@ -947,6 +1201,252 @@ revoke all on function platform.maintain_partitions(integer) from public;
 grant execute on function platform.maintain_partitions(integer) to enterprise_ai_operator;
 -- <<<
 
+--- identity: quotas --------------------------------------------------------------
+
+create table identity.quota_slots (
+    tenant_id uuid     not null,
+    key       text     not null,
+    slot      smallint not null,
+    used      bigint   not null default 0,
+    allowance bigint   not null default 0,
+    whole     bigint   not null,
+
+    constraint quota_slots_pkey primary key (tenant_id, key, slot),
+    constraint quota_slots_tenant_id_fkey foreign key (tenant_id)
+        references identity.tenants (id) on delete cascade
+)
+with (fillfactor = 50);
+
+comment on table identity.quota_slots is
+    'One row for each part of what a tenant has of something limited; the sum of used is how much it has.';
+comment on column identity.quota_slots.key is 'The setting that limits it.';
+comment on column identity.quota_slots.used is
+    'What was counted in this slot; below zero where more was given back here than counted.';
+comment on column identity.quota_slots.allowance is 'What used may rise to; the sum of all is not above whole.';
+comment on column identity.quota_slots.whole is 'The limit that the allowance is a part of.';
+
+alter table identity.quota_slots enable row level security;
+alter table identity.quota_slots force row level security;
+create policy quota_slots_of_my_tenant on identity.quota_slots
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+
+-- >>> sql/identity/quotas.sql
+-- What a tenant has of something may not exceed a setting, however many write at once, and those who write do not
+-- wait for each other as long as there is room. So the room is divided: each of 16 slots has an allowance, a
+-- transaction counts in the slot of its backend, and the allowances together never exceed the limit. A slot that has
+-- run out takes from those that nobody holds just now; only when that is not enough are all of them waited for.
+
+create or replace function identity._use_quota(key text, amount bigint)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_limit bigint := platform.setting(_use_quota.key)::bigint;
+    v_slot integer := pg_backend_pid() % 16;
+begin
+    if v_tenant_id is null then
+        return;     -- a superuser past row security: their own business
+    end if;
+    if amount <= 0 then
+        update identity.quota_slots as s
+        set used = s.used + amount
+        where s.tenant_id = v_tenant_id and s.key = _use_quota.key and s.slot = v_slot;
+        return;
+    end if;
+
+    insert into identity.quota_slots (tenant_id, key, slot, whole)
+    select v_tenant_id, _use_quota.key, n, v_limit
+    from generate_series(0, 15) as n
+    where not exists (
+        select from identity.quota_slots as s where s.tenant_id = v_tenant_id and s.key = _use_quota.key)
+    on conflict do nothing;
+
+    begin
+        -- The allowances were cut from the whole that was the limit then.
+        update identity.quota_slots as s
+        set used = s.used + amount
+        where s.tenant_id = v_tenant_id and s.key = _use_quota.key and s.slot = v_slot
+          and s.used + amount <= s.allowance and s.whole = v_limit;
+        if not found and not identity._use_free_slots(v_tenant_id, _use_quota.key, v_slot, v_limit, amount) then
+            raise no_data_found;
+        end if;
+        return;
+    exception
+        -- It also lets go of the slots, those included that were waited for and then had no room: two who each held
+        -- some and waited for the rest would wait for ever.
+        when no_data_found then null;
+    end;
+    perform identity._use_all_slots(v_tenant_id, _use_quota.key, v_slot, v_limit, amount);
+end
+$$;
+
+comment on function identity._use_quota(text, bigint) is
+    'Count so much more (or less) of what the setting limits in the context''s tenant. Raises ZI023 when the limit is
+reached.';
+
+revoke all on function identity._use_quota(text, bigint) from public;
+
+
+create or replace function identity._use_free_slots(
+    tenant_id uuid, key text, slot integer, whole bigint, amount bigint)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_slots integer[];
+    v_room bigint;
+    v_count integer;
+    v_slot integer;
+begin
+    select array_agg(free.slot order by free.slot), coalesce(sum(free.allowance - free.used), 0), count(*)
+    into v_slots, v_room, v_count
+    from (
+        select s.slot, s.allowance, s.used
+        from identity.quota_slots as s
+        where s.tenant_id = _use_free_slots.tenant_id and s.key = _use_free_slots.key
+          and s.whole = _use_free_slots.whole
+        order by s.slot
+        for update skip locked) as free;
+    if v_room < amount then
+        return false;
+    end if;
+    v_slot := case when _use_free_slots.slot = any (v_slots) then _use_free_slots.slot else v_slots[1] end;
+    update identity.quota_slots as s
+    set used = s.used + case when s.slot = v_slot then _use_free_slots.amount else 0 end,
+        allowance = s.used + (v_room - _use_free_slots.amount) / v_count
+                    + case when s.slot = v_slot
+                           then _use_free_slots.amount + (v_room - _use_free_slots.amount) % v_count else 0 end
+    where s.tenant_id = _use_free_slots.tenant_id and s.key = _use_free_slots.key and s.slot = any (v_slots);
+    return true;
+end
+$$;
+
+comment on function identity._use_free_slots(uuid, text, integer, bigint, bigint) is
+    'Count in the room of the slots that nobody holds, and divide what is left of it among them anew; false when it is
+not enough. What it looked at stays locked.';
+
+revoke all on function identity._use_free_slots(uuid, text, integer, bigint, bigint) from public;
+
+
+create or replace function identity._use_all_slots(
+    tenant_id uuid, key text, slot integer, whole bigint, amount bigint)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_used bigint;
+    v_room bigint;
+begin
+    select sum(held.used) into v_used
+    from (
+        select s.used
+        from identity.quota_slots as s
+        where s.tenant_id = _use_all_slots.tenant_id and s.key = _use_all_slots.key
+        order by s.slot
+        for update) as held;
+    v_room := _use_all_slots.whole - v_used - _use_all_slots.amount;
+    if v_room < 0 then
+        raise exception 'The limit % of the tenant is reached: % of % are used, and % more are asked for',
+            _use_all_slots.key, v_used, _use_all_slots.whole, _use_all_slots.amount
+            using errcode = 'ZI023',
+                  hint = 'Remove what is no longer needed, or let an operator raise it: platform.set_setting_of_tenant().';
+    end if;
+    update identity.quota_slots as s
+    set used = s.used + case when s.slot = _use_all_slots.slot then _use_all_slots.amount else 0 end,
+        allowance = s.used + v_room / 16
+                    + case when s.slot = _use_all_slots.slot then _use_all_slots.amount + v_room % 16 else 0 end,
+        whole = _use_all_slots.whole
+    where s.tenant_id = _use_all_slots.tenant_id and s.key = _use_all_slots.key;
+end
+$$;
+
+comment on function identity._use_all_slots(uuid, text, integer, bigint, bigint) is
+    'Count after everybody else who counts has committed or not, and divide the room anew. Raises ZI023.';
+
+revoke all on function identity._use_all_slots(uuid, text, integer, bigint, bigint) from public;
+
+
+create or replace function identity._count_quota()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever writes the rows cannot write the count
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_amount bigint;
+begin
+    -- A transition table: on Citus a row trigger takes its place.
+    execute format('select %s from changed', tg_argv[1]) into v_amount;
+    if v_amount <> 0 then
+        perform identity._use_quota(tg_argv[0], case when tg_op = 'DELETE' then -v_amount else v_amount end);
+    end if;
+    return null;
+end
+$$;
+
+comment on function identity._count_quota() is
+    'After-statement trigger; its arguments are the setting that limits the rows and how much they are, as an aggregate.';
+
+revoke all on function identity._count_quota() from public;
+
+
+create or replace function identity._recount_user()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- as above
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._use_quota('limits.users_per_tenant', case when new.deleted_at is null then 1 else -1 end);
+    return null;
+end
+$$;
+
+comment on function identity._recount_user() is 'After-row trigger: somebody erased no longer counts.';
+
+revoke all on function identity._recount_user() from public;
+
+
+create or replace function identity.quota_usage()
+    returns table (key text, used bigint, quota bigint)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- the count is granted to nobody
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select s.key, sum(s.used)::bigint, platform.setting(s.key)::bigint
+        from identity.quota_slots as s
+        where s.tenant_id = platform.current_tenant_id()
+        group by s.key
+        order by s.key;
+end
+$$;
+
+comment on function identity.quota_usage() is
+    'How much of each limited thing the context''s tenant has, of what it had any of, and how much it may have.';
+
+revoke all on function identity.quota_usage() from public;
+grant execute on function identity.quota_usage() to enterprise_ai_app, enterprise_ai_gateway;
+-- <<<
+
 --- identity: users ---------------------------------------------------------------
 
 create table identity.users (
@@ -994,6 +1494,16 @@ comment on column identity.users.deleted_at is
 
 create trigger touch_updated_at before update on identity.users
     for each row execute function platform.touch_updated_at();
+
+create trigger count_added after insert on identity.users referencing new table as changed
+    for each statement execute function identity._count_quota(
+        'limits.users_per_tenant', 'count(*) filter (where deleted_at is null)');
+create trigger count_deleted after delete on identity.users referencing old table as changed
+    for each statement execute function identity._count_quota(
+        'limits.users_per_tenant', 'count(*) filter (where deleted_at is null)');
+create trigger recount after update of deleted_at on identity.users
+    for each row when ((old.deleted_at is null) <> (new.deleted_at is null))
+    execute function identity._recount_user();
 
 alter table identity.users enable row level security;
 alter table identity.users force row level security;
@@ -1221,6 +1731,11 @@ comment on column identity.groups.external_id is
 
 create trigger touch_updated_at before update on identity.groups
     for each row execute function platform.touch_updated_at();
+
+create trigger count_added after insert on identity.groups referencing new table as changed
+    for each statement execute function identity._count_quota('limits.groups_per_tenant', 'count(*)');
+create trigger count_deleted after delete on identity.groups referencing old table as changed
+    for each statement execute function identity._count_quota('limits.groups_per_tenant', 'count(*)');
 
 create trigger refuse_circle before insert or update of parent_id on identity.groups
     for each row execute function identity._refuse_circle('identity.groups', 'id', 'parent_id');
@@ -3303,6 +3818,20 @@ begin
             using errcode = 'ZI011', hint = 'The setting security.api_key_days says how long.';
     end if;
 
+    -- Who makes two at once takes turns.
+    perform from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = coalesce(create_api_key.user_id, v_current)
+    for no key update;
+    if (select count(*)
+        from identity.api_keys as k
+        where k.tenant_id = v_tenant_id
+          and k.user_id = coalesce(create_api_key.user_id, v_current)
+          and k.revoked_at is null
+          and k.expires_at > now()) >= identity._limit('limits.api_keys_per_user') then
+        raise exception 'The user has as many API keys as a user may have'
+            using errcode = 'ZI023', hint = 'Revoke one first; the setting limits.api_keys_per_user says how many.';
+    end if;
+
     id := platform.new_id();
     key := identity._token('k', v_tenant_id, platform.random_bytes(32));
     insert into identity.api_keys (tenant_id, id, user_id, name, prefix, key_hash, scopes, expires_at)
@@ -3315,8 +3844,8 @@ $$;
 
 comment on function identity.create_api_key(text, text[], timestamptz, uuid) is
     'Make a key with which a program acts as the current user, confined to scopes where any are given; returns it, and
-it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, and ZI011 when it
-would last longer than the settings allow.';
+it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, ZI011 when it
+would last longer than the settings allow, and ZI023 when the user has as many as they allow.';
 
 revoke all on function identity.create_api_key(text, text[], timestamptz, uuid) from public;
 grant execute on function identity.create_api_key(text, text[], timestamptz, uuid)
@@ -8090,6 +8619,19 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function platform.open_context(uuid, uuid, uuid, uuid, text, inet, text, smallint);
 --   drop function identity._refuse_inactive(uuid, uuid);
 --   drop table identity.users;
+--   drop function identity.quota_usage();
+--   drop function identity._recount_user();
+--   drop function identity._count_quota();
+--   drop function identity._use_quota(text, bigint);
+--   drop function identity._use_all_slots(uuid, text, integer, bigint, bigint);
+--   drop function identity._use_free_slots(uuid, text, integer, bigint, bigint);
+--   drop table identity.quota_slots;
+--   drop function platform.count_against_limit(text, bigint);
+--   drop table platform.rate_counts;
+--   drop function platform.set_setting_of_tenant(uuid, text, jsonb, text);
+--   drop function platform.set_tenant_setting(text, jsonb, text);
+--   drop function platform._write_tenant_setting(text, jsonb, text);
+--   drop table platform.tenant_setting_changes;
 --   drop table platform.tenant_settings;
 --   drop table platform.configuration_settings;
 --   drop table identity.tenants;
@@ -8099,6 +8641,7 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function platform.ensure_partitions(regclass, date, date);
 --   drop function platform.partitions(regclass);
 --   drop function platform.setting(text, text, text);
+--   drop function platform._refuse_unoverridable(text);
 --   drop function platform._check_tenant_setting();
 --   drop function platform.value_fits(jsonb, text, numeric, numeric, jsonb);
 --   drop function platform.service_health();

@@ -577,6 +577,87 @@ comment on column llm.documents.deleted_at is
 create trigger touch_updated_at before update on llm.documents
     for each row execute function platform.touch_updated_at();
 
+-- >>> sql/llm/limit_contents.sql
+create or replace function llm._refuse_too_large()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_largest bigint := (select max(c.byte_size) from changed as c);
+    v_limit bigint := platform.setting('limits.upload_bytes')::bigint;
+begin
+    if v_largest > v_limit then
+        raise exception 'A document of % bytes is larger than % are taken', v_largest, v_limit
+            using errcode = 'ZL004', hint = 'The setting limits.upload_bytes says how large; nothing was stored.';
+    end if;
+    return null;
+end
+$$;
+
+comment on function llm._refuse_too_large() is 'After-statement trigger: no document is larger than limits.upload_bytes.';
+
+revoke all on function llm._refuse_too_large() from public;
+
+
+create or replace function llm._limit_contents()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_longest integer;
+    v_most bigint := 0;
+begin
+    select max(length(c.content)) into v_longest from changed as c;
+    if v_longest > platform.setting('limits.message_characters')::bigint then
+        raise exception 'A part of % characters is longer than messages may be', v_longest
+            using errcode = 'ZL004', hint = 'The setting limits.message_characters says how long; nothing was stored.';
+    end if;
+    if exists (select from changed as c where c.kind = 'document') then
+        select max(of_one.parts) into v_most
+        from (
+            select count(*) as parts
+            from llm.message_contents as all_parts
+            where all_parts.tenant_id = v_tenant_id
+              and all_parts.message_id in (select c.message_id from changed as c where c.kind = 'document')
+              and all_parts.kind = 'document'
+            group by all_parts.message_id) as of_one;
+        if v_most > platform.setting('limits.attachments_per_message')::bigint then
+            raise exception 'A message with % documents has more than messages may have', v_most
+                using errcode = 'ZL004', hint = 'The setting limits.attachments_per_message says how many; nothing was stored.';
+        end if;
+    end if;
+    return null;
+end
+$$;
+
+comment on function llm._limit_contents() is
+    'After-statement trigger: no part is longer than limits.message_characters, and no message has more documents than
+limits.attachments_per_message.';
+
+revoke all on function llm._limit_contents() from public;
+-- <<<
+
+-- What is in the bin takes up room until it is deleted.
+create trigger count_added after insert on llm.documents referencing new table as changed
+    for each statement execute function identity._count_quota('limits.documents_per_tenant', 'count(*)');
+create trigger count_added_bytes after insert on llm.documents referencing new table as changed
+    for each statement execute function identity._count_quota(
+        'limits.storage_bytes_per_tenant', 'coalesce(sum(byte_size), 0)');
+create trigger count_deleted after delete on llm.documents referencing old table as changed
+    for each statement execute function identity._count_quota('limits.documents_per_tenant', 'count(*)');
+create trigger count_deleted_bytes after delete on llm.documents referencing old table as changed
+    for each statement execute function identity._count_quota(
+        'limits.storage_bytes_per_tenant', 'coalesce(sum(byte_size), 0)');
+create trigger refuse_too_large after insert on llm.documents referencing new table as changed
+    for each statement execute function llm._refuse_too_large();
+
 alter table llm.documents enable row level security;
 alter table llm.documents force row level security;
 create policy documents_of_my_tenant on llm.documents
@@ -939,6 +1020,9 @@ create policy message_contents_of_my_tenant on llm.message_contents
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select, insert on llm.message_contents to enterprise_ai_app;
 
+create trigger limit_contents after insert on llm.message_contents referencing new table as changed
+    for each statement execute function llm._limit_contents();
+
 create table llm.message_feedback (
     tenant_id  uuid        not null,
     id         uuid        not null default platform.new_id(),
@@ -1278,6 +1362,8 @@ create policy usage_ingest_keys_of_my_tenant on llm.usage_ingest_keys
 --   drop table llm.model_aliases;
 --   drop table llm.llm_models;
 --   drop table llm.llm_providers;
+--   drop function llm._limit_contents();
+--   drop function llm._refuse_too_large();
 --   drop function llm._check_job_transition();
 --   drop function llm._refuse_change();
 --   drop type platform.text_range;

@@ -82,6 +82,7 @@ SPECIAL: dict[str, dict[str, str]] = {
         "messages": """'[{"role": "user", "content": "Hello"}]'""",
         "version": "1",
     },
+    "platform.rate_counts": {"subject_id": ANOTHER_USER, "minute": "now()"},
     "platform.tenant_settings": {"key": "'llm.temperature'", "value": "'0.5'"},
     "identity.users": {"email": "replace(platform.new_id()::text, '-', '') || '@example.com'"},
 }

@@ -29,6 +29,20 @@ begin
             using errcode = 'ZI011', hint = 'The setting security.api_key_days says how long.';
     end if;
 
+    -- Who makes two at once takes turns.
+    perform from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = coalesce(create_api_key.user_id, v_current)
+    for no key update;
+    if (select count(*)
+        from identity.api_keys as k
+        where k.tenant_id = v_tenant_id
+          and k.user_id = coalesce(create_api_key.user_id, v_current)
+          and k.revoked_at is null
+          and k.expires_at > now()) >= identity._limit('limits.api_keys_per_user') then
+        raise exception 'The user has as many API keys as a user may have'
+            using errcode = 'ZI023', hint = 'Revoke one first; the setting limits.api_keys_per_user says how many.';
+    end if;
+
     id := platform.new_id();
     key := identity._token('k', v_tenant_id, platform.random_bytes(32));
     insert into identity.api_keys (tenant_id, id, user_id, name, prefix, key_hash, scopes, expires_at)
@@ -41,8 +55,8 @@ $$;
 
 comment on function identity.create_api_key(text, text[], timestamptz, uuid) is
     'Make a key with which a program acts as the current user, confined to scopes where any are given; returns it, and
-it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, and ZI011 when it
-would last longer than the settings allow.';
+it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, ZI011 when it
+would last longer than the settings allow, and ZI023 when the user has as many as they allow.';
 
 revoke all on function identity.create_api_key(text, text[], timestamptz, uuid) from public;
 grant execute on function identity.create_api_key(text, text[], timestamptz, uuid)

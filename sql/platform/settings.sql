@@ -8,7 +8,7 @@ as $$
 declare
     v_declared platform.configuration_settings;
 begin
-    -- The widest declaration of the key tells its type and whether tenants may say otherwise.
+    -- The widest declaration of the key tells its type.
     select s.* into v_declared
     from platform.configuration_settings as s
     where s.key = new.key and s.environment = 'any'
@@ -18,9 +18,6 @@ begin
     if not found then
         raise exception 'There is no setting %', new.key
             using errcode = 'ZP002', hint = 'select key from platform.configuration_settings lists them.';
-    elsif not v_declared.is_tenant_overridable then
-        raise exception 'The setting % is the installation''s own; a tenant cannot override it', new.key
-            using errcode = 'ZP003';
     elsif not platform.value_fits(
         new.value, v_declared.value_type, v_declared.minimum, v_declared.maximum, v_declared.allowed_values)
     then
@@ -37,9 +34,40 @@ end
 $$;
 
 comment on function platform._check_tenant_setting() is
-    'Before-row trigger: a tenant''s override names a declared, overridable setting and has its type.';
+    'Before-row trigger: a tenant''s override names a declared setting and has its type.';
 
 revoke all on function platform._check_tenant_setting() from public;
+
+
+create or replace function platform._refuse_unoverridable(key text)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_overridable boolean;
+begin
+    select s.is_tenant_overridable into v_is_overridable
+    from platform.configuration_settings as s
+    where s.key = _refuse_unoverridable.key and s.environment = 'any'
+    order by s.service_name nulls first
+    limit 1;
+    if not found then
+        raise exception 'There is no setting %', key
+            using errcode = 'ZP002', hint = 'select key from platform.configuration_settings lists them.';
+    elsif not v_is_overridable then
+        raise exception 'The setting % is the installation''s own; a tenant cannot override it', key
+            using errcode = 'ZP003', hint = 'An operator can for the tenant, by platform.set_setting_of_tenant().';
+    end if;
+end
+$$;
+
+comment on function platform._refuse_unoverridable(text) is
+    'Raise ZP002 for a setting that nothing declares, ZP003 for one that tenants cannot override themselves.';
+
+revoke all on function platform._refuse_unoverridable(text) from public;
 
 
 create or replace function platform.setting(
@@ -76,4 +104,5 @@ comment on function platform.setting(text, text, text) is
 environment''s before the one for any. Null when nothing declares the key.';
 
 revoke all on function platform.setting(text, text, text) from public;
-grant execute on function platform.setting(text, text, text) to enterprise_ai_app, enterprise_ai_operator;
+grant execute on function platform.setting(text, text, text)
+    to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_operator;

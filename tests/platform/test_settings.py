@@ -82,9 +82,9 @@ def test_a_value_that_fits_is_taken(db, acme, value, value_type, rules):
 
 
 @pytest.mark.parametrize(("declared", "value", "sqlstate"), [
-    (None, 1, "ZP002"), ({"overridable": False}, 1, "ZP003"), ({}, "text", "ZP004"), ({"maximum": 5}, 6, "ZP004"),
+    (None, 1, "ZP002"), ({}, "text", "ZP004"), ({"maximum": 5}, 6, "ZP004"),
 ])  # fmt: skip
-def test_a_tenant_overrides_only_what_is_declared_so(db, acme, declared, value, sqlstate):
+def test_an_override_is_of_something_declared_and_fits(db, acme, declared, value, sqlstate):
     if declared is not None:
         declare(db, 1, **declared)
     with pytest.raises(psycopg.Error) as caught:

@@ -87,7 +87,7 @@ class ApiKeys:
         expires_at: datetime | None = None,
         user_id: UUID | None = None,
     ) -> NewApiKey:
-        """Make a key; raise `ApiKeyNameTaken`, `ApiKeyTooLong`, `ApiKeyNotAllowed`."""
+        """Make a key; raise `ApiKeyNameTaken`, `ApiKeyTooLong`, `ApiKeyNotAllowed`, `QuotaReached`."""
         values = {"name": name, "scopes": list(scopes), "expires_at": expires_at, "user_id": user_id}
         with translated(), self._conn.cursor(row_factory=class_row(NewApiKey)) as cursor:
             key = cursor.execute(_sql["create_api_key"], values).fetchone()

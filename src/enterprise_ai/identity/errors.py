@@ -139,6 +139,12 @@ class StepUpRequired(Error):
     sqlstate = "ZI022"
 
 
+class QuotaReached(Error):
+    """The tenant, or the user, has as many of it as the settings allow; nothing was added."""
+
+    sqlstate = "ZI023"
+
+
 class UnderLegalHold(Error):
     """A legal hold in force keeps the data; nothing was removed."""
 
