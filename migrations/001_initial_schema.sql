@@ -1457,6 +1457,11 @@ create table identity.users (
     display_name      text        not null,
     status            text        not null default 'invited',
     external_id       text,
+    user_name         text,
+    -- People are found by these. An index over lower(email) would not do: under row security only a comparison of
+    -- plain columns is known not to leak, so it alone may choose rows by an index.
+    email_key         text        not null generated always as (lower(email)) stored,
+    user_name_key     text        not null generated always as (lower(coalesce(user_name, email))) stored,
     failed_logins     integer     not null default 0,
     locked_until      timestamptz,
     last_login_at     timestamptz,
@@ -1469,6 +1474,7 @@ create table identity.users (
     constraint users_external_id_key unique (tenant_id, external_id),
     constraint users_email_has_a_domain check (email ~ '^[^\s@]+@[^\s@]+$' and length(email) <= 320),
     constraint users_display_name_is_not_blank check (display_name ~ '\S'),
+    constraint users_user_name_is_not_blank check (user_name ~ '\S'),
     constraint users_status_is_known check (
         status in ('invited', 'active', 'locked', 'suspended', 'deactivated', 'erased')),
     constraint users_locked_have_an_end check ((status = 'locked') = (locked_until is not null)),
@@ -1477,7 +1483,11 @@ create table identity.users (
 );
 
 -- One living person an address; the address of somebody deleted can be given out again.
-create unique index users_email_key on identity.users (tenant_id, lower(email)) where deleted_at is null;
+create unique index users_email_key on identity.users (tenant_id, email_key) where deleted_at is null;
+-- One living person a name; who has none goes by their address.
+create unique index users_user_name_key on identity.users (tenant_id, user_name_key) where deleted_at is null;
+-- A directory pages through all living people and counts them.
+create index users_living_idx on identity.users (tenant_id, id) where deleted_at is null;
 -- Administration lists people by status, newest first.
 create index users_status_idx on identity.users (tenant_id, status, created_at desc);
 -- The unlocking sweep.
@@ -1487,6 +1497,8 @@ comment on table identity.users is
     'One row for each person or service account in a tenant.';
 comment on column identity.users.external_id is
     'What the tenant''s directory calls the person (SCIM externalId).';
+comment on column identity.users.user_name is
+    'What the tenant''s directory has the person sign in by (SCIM userName); null when that is the address.';
 comment on column identity.users.failed_logins is
     'Failures since the last success; the lock-out grows with it.';
 comment on column identity.users.deleted_at is
@@ -1607,8 +1619,8 @@ create table identity.user_profiles (
     job_title   text,
     department  text,
     manager_id  uuid,
-    locale      text        not null default 'en',
-    time_zone   text        not null default 'UTC',
+    locale      text,
+    time_zone   text,
     preferences jsonb       not null default '{}',
     created_at  timestamptz not null default now(),
     updated_at  timestamptz not null default now(),
@@ -1631,8 +1643,9 @@ create index user_profiles_department_idx on identity.user_profiles (tenant_id, 
 
 comment on table identity.user_profiles is
     'One row for each user who has told more about themselves than signing in needs.';
-comment on column identity.user_profiles.locale is 'A BCP 47 language tag.';
-comment on column identity.user_profiles.time_zone is 'An IANA time zone name.';
+comment on column identity.user_profiles.locale is 'A BCP 47 language tag; null when nobody has said.';
+comment on column identity.user_profiles.time_zone is
+    'An IANA time zone name; null for the one that the setting platform.default_time_zone says.';
 comment on column identity.user_profiles.preferences is 'The user''s own choices, as {"application.choice": value, …}.';
 
 create trigger touch_updated_at before update on identity.user_profiles
@@ -1772,6 +1785,36 @@ create policy group_members_of_my_tenant on identity.group_members
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on identity.group_members to enterprise_ai_app, enterprise_ai_gateway;
+
+-- >>> sql/identity/touch_groups.sql
+create or replace function identity._touch_groups()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever changes members need not be able to write groups
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update identity.groups as g
+    set updated_at = now()
+    where (g.tenant_id, g.id) in (select c.tenant_id, c.group_id from changed as c);
+    return null;
+end
+$$;
+
+comment on function identity._touch_groups() is
+    'After-statement trigger of identity.group_members: a group has changed when its members have.';
+
+revoke all on function identity._touch_groups() from public;
+-- <<<
+
+create trigger touch_groups_after_insert after insert on identity.group_members
+    referencing new table as changed
+    for each statement execute function identity._touch_groups();
+create trigger touch_groups_after_delete after delete on identity.group_members
+    referencing old table as changed
+    for each statement execute function identity._touch_groups();
 
 --- identity: credentials ---------------------------------------------------------
 -- Secrets are never stored, only what recognises them: an Argon2id string, a SHA-256, a wrapped seed.
@@ -3066,7 +3109,7 @@ begin
 
     select u.* into v_user
     from identity.users as u
-    where u.tenant_id = v_tenant_id and lower(u.email) = lower(begin_login.email) and u.deleted_at is null
+    where u.tenant_id = v_tenant_id and u.email_key = lower(begin_login.email) and u.deleted_at is null
     for no key update;
 
     if not found or v_outcome = 'throttled' then
@@ -3813,6 +3856,9 @@ begin
     elsif v_fields ? 'api_key_id' then
         raise exception 'An API key cannot make another'
             using errcode = 'ZI010', hint = 'Sign in to make one: a key that leaks must not outlive its own end.';
+    elsif v_current is not null and 'scim' = any (create_api_key.scopes) and not authz.check('user.deactivate') then
+        raise exception 'User % may not make a key for provisioning', v_current
+            using errcode = 'ZI010', hint = 'It takes user.deactivate, and the sign-in that this asks for.';
     elsif create_api_key.expires_at > v_latest then
         raise exception 'An API key is good until % at the longest', v_latest
             using errcode = 'ZI011', hint = 'The setting security.api_key_days says how long.';
@@ -3844,8 +3890,9 @@ $$;
 
 comment on function identity.create_api_key(text, text[], timestamptz, uuid) is
     'Make a key with which a program acts as the current user, confined to scopes where any are given; returns it, and
-it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, ZI011 when it
-would last longer than the settings allow, and ZI023 when the user has as many as they allow.';
+it is not to be had again. Raises ZI010 for somebody else''s, when the context was opened by a key, or when the scope is
+scim and the user may not deactivate others, ZI011 when it would last longer than the settings allow, and ZI023 when the
+user has as many as they allow.';
 
 revoke all on function identity.create_api_key(text, text[], timestamptz, uuid) from public;
 grant execute on function identity.create_api_key(text, text[], timestamptz, uuid)
@@ -3952,6 +3999,7 @@ revoke all on function identity._end_access(uuid, text) from public;
 --   invited --activate--> active <--lock-out--> locked
 --   invited, active, locked --suspend--> suspended --reactivate--> active
 --   invited, active, locked, suspended --deactivate--> deactivated --reactivate--> active
+--   any of them --remove--> deactivated, and no longer to be found
 --   any of them --erase--> erased, for good
 --
 -- Whatever is not open ends sessions, refresh families, API keys, one-time tokens and delegations in the same
@@ -3968,7 +4016,9 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
     v_status text;
 begin
-    select u.status into v_status
+    -- Who was removed stays so; all that is left to do is to erase them.
+    select case when u.deleted_at is not null and u.status <> 'erased' then 'removed' else u.status end
+    into v_status
     from identity.users as u
     where u.tenant_id = v_tenant_id and u.id = _change_status.user_id
     for no key update;
@@ -4076,6 +4126,59 @@ revoke all on function identity.reactivate_user(uuid) from public;
 grant execute on function identity.reactivate_user(uuid) to enterprise_ai_gateway;
 
 
+create or replace function identity.unlock_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_status(unlock_user.user_id, 'active', '{locked}', 'unlocked');
+end
+$$;
+
+comment on function identity.unlock_user(uuid) is
+    'End a lock-out before its time, and forget the failures that led to it. Raises ZI006 and ZI007.';
+
+revoke all on function identity.unlock_user(uuid) from public;
+grant execute on function identity.unlock_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.remove_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    perform identity._change_status(
+        remove_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated}', 'removed');
+    delete from identity.user_sso_accounts as a where a.tenant_id = v_tenant_id and a.user_id = remove_user.user_id;
+    delete from identity.group_members as m where m.tenant_id = v_tenant_id and m.user_id = remove_user.user_id;
+    update identity.user_profiles as p
+    set manager_id = null
+    where p.tenant_id = v_tenant_id and p.manager_id = remove_user.user_id;
+    update identity.users as u
+    set deleted_at = now(), external_id = null
+    where u.tenant_id = v_tenant_id and u.id = remove_user.user_id;
+end
+$$;
+
+comment on function identity.remove_user(uuid) is
+    'Deactivate a user for good: nobody finds them any more, and their address, name and external id can be given out
+again. The row stays, with what is known of the person, for what refers to it; identity.erase_user() removes that too.
+Raises ZI006 and ZI007.';
+
+revoke all on function identity.remove_user(uuid) from public;
+grant execute on function identity.remove_user(uuid) to enterprise_ai_gateway;
+
+
 create or replace function identity.erase_user(user_id uuid)
     returns void
     language plpgsql
@@ -4103,7 +4206,7 @@ begin
     end if;
 
     perform identity._change_status(
-        erase_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated}', 'erased');
+        erase_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated,removed}', 'erased');
     delete from identity.user_passwords as p where p.tenant_id = v_tenant_id and p.user_id = erase_user.user_id;
     delete from identity.mfa_factors as f where f.tenant_id = v_tenant_id and f.user_id = erase_user.user_id;
     delete from identity.mfa_recovery_codes as c where c.tenant_id = v_tenant_id and c.user_id = erase_user.user_id;
@@ -4121,7 +4224,7 @@ begin
     where a.tenant_id = v_tenant_id and a.user_id = erase_user.user_id;
     update identity.users as u
     set status = 'erased', deleted_at = now(), email = u.id || '@erased.invalid', email_verified_at = null,
-        display_name = 'Erased user', external_id = null, last_login_at = null
+        display_name = 'Erased user', external_id = null, user_name = null, last_login_at = null
     where u.tenant_id = v_tenant_id and u.id = erase_user.user_id;
 end
 $$;
@@ -4245,6 +4348,37 @@ grant execute on function identity.redeem_one_time_token(text, text, text)
 -- <<<
 
 -- >>> sql/identity/people.sql
+create or replace function identity.create_user(
+    email text,
+    display_name text,
+    external_id text default null,
+    user_name text default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    insert into identity.users (tenant_id, id, email, display_name, external_id, user_name, status)
+    values (platform.current_tenant_id(), v_id, create_user.email, create_user.display_name, create_user.external_id,
+            create_user.user_name, 'active');
+    return v_id;
+end
+$$;
+
+comment on function identity.create_user(text, text, text, text) is
+    'Make a user in the context''s tenant who is active at once: a service account, or somebody whom the tenant''s
+directory vouches for. Raises 23505 naming users_email_key, users_user_name_key or users_external_id_key when somebody
+living has the address, the name or the external id.';
+
+revoke all on function identity.create_user(text, text, text, text) from public;
+grant execute on function identity.create_user(text, text, text, text) to enterprise_ai_gateway;
+
+
 create or replace function identity.invite_user(email text, display_name text, external_id text default null)
     returns table (user_id uuid, token text)
     language plpgsql
@@ -8439,6 +8573,525 @@ revoke all on function authz.approve(text, uuid) from public;
 grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 -- <<<
 
+--- identity: administration ---------------------------------------------------------
+
+-- >>> sql/identity/list_tenants.sql
+create or replace function identity.list_tenants(
+    after_slug text default '',
+    page_size integer default 1000,
+    named text default null)
+    returns table (id uuid, slug text, display_name text, status text, region text, created_at timestamptz)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- opens one tenant's context after the other, since row security binds its owner as well
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_tenant_id uuid;
+begin
+    for v_tenant_id in
+        select d.tenant_id
+        from identity.tenant_directory as d
+        where d.slug > after_slug and (named is null or named in (d.slug, d.tenant_id::text))
+        order by d.slug
+        limit page_size
+    loop
+        perform platform._seal_context(jsonb_build_object('tenant_id', v_tenant_id));
+        return query
+            select t.id, t.slug, t.display_name, t.status, t.region, t.created_at
+            from identity.tenants as t
+            where t.id = v_tenant_id;
+    end loop;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+end
+$$;
+
+comment on function identity.list_tenants(text, integer, text) is
+    'The tenants of the installation by slug, or the one of a slug or id: what they are called and their status, and
+nothing of what is theirs. The caller''s context stays as it was.';
+
+revoke all on function identity.list_tenants(text, integer, text) from public;
+grant execute on function identity.list_tenants(text, integer, text) to enterprise_ai_operator;
+-- <<<
+
+-- >>> sql/identity/first_administrator.sql
+create or replace function identity.appoint_first_administrator(tenant_id uuid, user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- gives a role, which otherwise takes somebody who has it
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_role_id uuid;
+begin
+    perform platform._seal_context(jsonb_build_object('tenant_id', appoint_first_administrator.tenant_id));
+    perform identity._refuse_inactive(appoint_first_administrator.tenant_id, appoint_first_administrator.user_id);
+    -- Two who appoint at once take turns, and the second finds the first's.
+    perform authz._touch_epoch(appoint_first_administrator.tenant_id);
+    select r.id into v_role_id
+    from authz.roles as r
+    where r.tenant_id = appoint_first_administrator.tenant_id and r.name = 'super_admin';
+    if exists (
+           select
+           from authz.user_roles as a
+           join identity.users as u on u.tenant_id = a.tenant_id and u.id = a.user_id
+           where a.tenant_id = appoint_first_administrator.tenant_id
+             and a.role_id = v_role_id
+             and u.status in ('invited', 'active', 'locked')
+             and u.deleted_at is null)
+       or v_role_id is null then
+        raise exception 'The tenant has an administrator, or no role super_admin'
+            using errcode = 'ZI041', hint = 'Its administrators give roles with authz.assign_role().';
+    end if;
+    insert into authz.user_roles (tenant_id, user_id, role_id)
+    values (appoint_first_administrator.tenant_id, appoint_first_administrator.user_id, v_role_id);
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+end
+$$;
+
+comment on function identity.appoint_first_administrator(uuid, uuid) is
+    'Give the role super_admin to an active user of a tenant in which nobody has it who could sign in. Raises ZI041
+when somebody has, ZI001 and ZI002 when the tenant or the user is not active.';
+
+revoke all on function identity.appoint_first_administrator(uuid, uuid) from public;
+grant execute on function identity.appoint_first_administrator(uuid, uuid) to enterprise_ai_operator;
+-- <<<
+
+-- >>> sql/identity/access_lists.sql
+create or replace function identity.list_sessions_of(user_id uuid)
+    returns table (id uuid, authentication_level smallint, ip_address inet, user_agent text, started_at timestamptz,
+                   last_seen_at timestamptz, idle_expires_at timestamptz, expires_at timestamptz)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select s.id, s.authentication_level, s.ip_address, s.user_agent, s.started_at, s.last_seen_at,
+               s.idle_expires_at, s.expires_at
+        from identity.user_sessions as s
+        where s.tenant_id = platform.current_tenant_id()
+          and s.user_id = list_sessions_of.user_id
+          and s.revoked_at is null
+          and s.idle_expires_at > clock_timestamp()
+        order by s.last_seen_at desc, s.id;
+end
+$$;
+
+comment on function identity.list_sessions_of(uuid) is
+    'The live sessions of a user of the context''s tenant, the last used first.';
+
+revoke all on function identity.list_sessions_of(uuid) from public;
+grant execute on function identity.list_sessions_of(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.list_api_keys(of_user uuid default null)
+    returns table (id uuid, user_id uuid, name text, prefix text, scopes text[], created_at timestamptz,
+                   expires_at timestamptz, last_used_at timestamptz, revoked_at timestamptz)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads keys, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+        select k.id, k.user_id, k.name, k.prefix, k.scopes, k.created_at, k.expires_at, k.last_used_at, k.revoked_at
+        from identity.api_keys as k
+        where k.tenant_id = platform.current_tenant_id()
+          and k.user_id = coalesce(of_user, k.user_id)
+        order by k.created_at desc, k.id desc;
+end
+$$;
+
+comment on function identity.list_api_keys(uuid) is
+    'The API keys of a user of the context''s tenant, or of everybody in it, the newest first; never the keys
+themselves.';
+
+revoke all on function identity.list_api_keys(uuid) from public;
+grant execute on function identity.list_api_keys(uuid) to enterprise_ai_gateway;
+-- <<<
+
+--- identity: provisioning -----------------------------------------------------------
+-- The tenant's directory makes, changes and removes people and groups (SCIM 2.0).
+
+-- >>> sql/identity/scim_context.sql
+create or replace function identity.open_scim_context(
+    key text,
+    request_id text default null,
+    ip_address inet default null,
+    user_agent text default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- seals with a key that callers may not read
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_fields jsonb := platform.open_api_key_context(
+        open_scim_context.key, open_scim_context.request_id, open_scim_context.ip_address,
+        open_scim_context.user_agent);
+    v_answers boolean[];
+begin
+    -- The scope is given to a key by a sign-in that was strong enough for the rights it stands for, so its user's
+    -- rights count here as after such a sign-in, and without what the scope confines the key to elsewhere.
+    if v_fields -> 'scopes' ? 'scim' then
+        perform platform._seal_context(
+            v_fields - array['scopes', 'api_key_id'] || '{"authentication_level": 2}');
+        v_answers := authz.check_many('{user.create,user.update,user.deactivate}', '{null,null,null}');
+        perform platform._seal_context(v_fields);
+    end if;
+    if not coalesce(true = all (v_answers), false) then
+        raise exception 'The API key is not for provisioning'
+            using errcode = 'ZI040',
+                  hint = 'It takes the scope scim, and a user with user.create, user.update and user.deactivate.';
+    end if;
+    return v_fields;
+end
+$$;
+
+comment on function identity.open_scim_context(text, text, inet, text) is
+    'Open the context of the current transaction by an API key with which a directory provisions its tenant; returns
+the context. Raises what platform.open_api_key_context() raises, and ZI040 when the key or its user may not provision.';
+
+revoke all on function identity.open_scim_context(text, text, inet, text) from public;
+grant execute on function identity.open_scim_context(text, text, inet, text) to enterprise_ai_gateway;
+
+
+create or replace function identity._refuse_above(holder_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_user_id uuid := platform.current_user_id();
+    v_lacking text;
+begin
+    -- A service that was opened for no user answers for itself what it does.
+    if v_user_id is null then
+        return;
+    end if;
+
+    with recursive within (id) as (
+        (select unnest(holder_ids)
+         union
+         select m.group_id
+         from identity.group_members as m
+         where m.tenant_id = v_tenant_id and m.user_id = any (holder_ids))
+        union
+        select g.parent_id
+        from identity.groups as g
+        join within as w on w.id = g.id
+        where g.tenant_id = v_tenant_id and g.parent_id is not null
+    ),
+    held_roles (role_id) as (
+        select a.role_id
+        from within as w
+        join authz.user_roles as a on a.tenant_id = v_tenant_id and a.user_id = w.id
+        union
+        select a.role_id
+        from within as w
+        join authz.group_roles as a on a.tenant_id = v_tenant_id and a.group_id = w.id
+    ),
+    carried (permission_id, only_own) as (
+        select of_role.permission_id, of_role.only_own
+        from held_roles as h
+        join authz.role_rights as r on r.tenant_id = v_tenant_id and r.role_id = h.role_id
+        cross join lateral (
+            select unnest(r.allowed || r.special), false
+            union all
+            select unnest(r.allowed_on_own), true
+        ) as of_role (permission_id, only_own)
+        union
+        select g.permission_id, g.resource_id is not null
+        from within as w
+        join authz.user_permissions as g on g.tenant_id = v_tenant_id and g.user_id = w.id and g.effect = 'allow'
+        union
+        select g.permission_id, g.resource_id is not null
+        from within as w
+        join authz.group_permissions as g on g.tenant_id = v_tenant_id and g.group_id = w.id and g.effect = 'allow'
+    )
+    select p.name into v_lacking
+    from carried as c
+    join authz.permissions as p on p.id = c.permission_id
+    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
+    order by p.id
+    limit 1;
+    if v_lacking is not null then
+        raise exception 'User % may not change this, since it carries %', v_user_id, v_lacking
+            using errcode = 'ZI040',
+                  hint = 'A key for provisioning changes nobody, and no group, that may do more than the key''s own user.';
+    end if;
+end
+$$;
+
+comment on function identity._refuse_above(uuid[]) is
+    'Raise ZI040 when one of these users or groups may do what the user of the context may not.';
+
+revoke all on function identity._refuse_above(uuid[]) from public;
+-- <<<
+
+-- >>> sql/identity/scim_users.sql
+-- What a directory says of a person, put into effect by the same functions as every other entry path uses. An
+-- account is active in SCIM's sense until it is deactivated: whether somebody is invited, locked or suspended is
+-- decided here and not by the directory.
+
+create or replace function identity.scim_lock_user(user_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- locks a row, for which its table's update privilege would be needed
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from identity.users as u
+    where u.tenant_id = platform.current_tenant_id() and u.id = scim_lock_user.user_id and u.deleted_at is null
+    for no key update;
+    return found;
+end
+$$;
+
+comment on function identity.scim_lock_user(uuid) is
+    'Let nobody else change a user of the context''s tenant before this transaction ends; false when there is none.';
+
+revoke all on function identity.scim_lock_user(uuid) from public;
+grant execute on function identity.scim_lock_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.scim_save_user(user_id uuid, attributes jsonb)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_id uuid := scim_save_user.user_id;
+    v_before identity.users;
+    v_after identity.users;
+    v_is_active boolean := (attributes ->> 'is_active')::boolean;
+    v_profile jsonb := attributes -> 'profile';
+begin
+    if v_id is null then
+        v_id := identity.create_user(
+            attributes ->> 'email', attributes ->> 'display_name', attributes ->> 'external_id',
+            attributes ->> 'user_name');
+    else
+        perform identity._refuse_above(array[v_id]);
+    end if;
+
+    select u.* into v_before
+    from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = v_id and u.deleted_at is null
+    for no key update;
+    if not found then
+        raise exception 'There is no user %', v_id
+            using errcode = 'ZI006', hint = 'The tenant of the context has none of this id.';
+    end if;
+
+    v_after := jsonb_populate_record(v_before, attributes - array['is_active', 'profile']);
+    if v_after is distinct from v_before then
+        if lower(v_after.email) <> lower(v_before.email) then
+            -- Nobody has shown that they read the new address, and what was sent to the old one no longer counts.
+            v_after.email_verified_at := null;
+            update identity.one_time_tokens as t
+            set used_at = clock_timestamp()
+            where t.tenant_id = v_tenant_id and t.user_id = v_id and t.used_at is null and t.purpose <> 'invite';
+        end if;
+        update identity.users as u
+        set email = v_after.email,
+            email_verified_at = v_after.email_verified_at,
+            display_name = v_after.display_name,
+            external_id = v_after.external_id,
+            user_name = v_after.user_name
+        where u.tenant_id = v_tenant_id and u.id = v_id;
+    end if;
+
+    if not coalesce((select to_jsonb(p) @> v_profile
+                     from identity.user_profiles as p
+                     where p.tenant_id = v_tenant_id and p.user_id = v_id),
+                    jsonb_strip_nulls(v_profile) = '{}') then
+        perform identity.save_profile(v_id, v_profile);
+    end if;
+
+    if v_is_active and v_before.status = 'deactivated' then
+        perform identity.reactivate_user(v_id);
+    elsif not v_is_active and v_before.status <> 'deactivated' then
+        perform identity.deactivate_user(v_id);
+    end if;
+    return v_id;
+end
+$$;
+
+comment on function identity.scim_save_user(uuid, jsonb) is
+    'Make a user of the context''s tenant, or one without an id anew, what a directory says: {"user_name": …, "email": …,
+"display_name": …, "external_id": …, "is_active": …, "profile": {column: value, …}}; returns the id. Raises 23505 when
+the name, the address or the external id is somebody else''s, ZI006, ZI013, and ZI040 when the user may do more than the
+user of the context.';
+
+revoke all on function identity.scim_save_user(uuid, jsonb) from public;
+grant execute on function identity.scim_save_user(uuid, jsonb) to enterprise_ai_gateway;
+
+
+create or replace function identity.scim_delete_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._refuse_above(array[scim_delete_user.user_id]);
+    perform identity.remove_user(scim_delete_user.user_id);
+end
+$$;
+
+comment on function identity.scim_delete_user(uuid) is
+    'identity.remove_user() for a directory. Raises also ZI040 when the user may do more than the user of the context.';
+
+revoke all on function identity.scim_delete_user(uuid) from public;
+grant execute on function identity.scim_delete_user(uuid) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/scim_groups.sql
+create or replace function identity.scim_lock_group(group_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- locks a row, for which its table's update privilege would be needed
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from identity.groups as g
+    where g.tenant_id = platform.current_tenant_id() and g.id = scim_lock_group.group_id
+    for no key update;
+    return found;
+end
+$$;
+
+comment on function identity.scim_lock_group(uuid) is
+    'Let nobody else change a group of the context''s tenant before this transaction ends; false when there is none.';
+
+revoke all on function identity.scim_lock_group(uuid) from public;
+grant execute on function identity.scim_lock_group(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.scim_save_group(group_id uuid, display_name text, external_id text)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes groups, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if scim_save_group.group_id is null then
+        return identity.create_group(scim_save_group.display_name, external_id => scim_save_group.external_id);
+    end if;
+    perform identity._refuse_above(array[scim_save_group.group_id]);
+    update identity.groups as g
+    set display_name = scim_save_group.display_name, external_id = scim_save_group.external_id
+    where g.tenant_id = platform.current_tenant_id()
+      and g.id = scim_save_group.group_id
+      and (g.display_name, g.external_id)
+          is distinct from (scim_save_group.display_name, scim_save_group.external_id);
+    return scim_save_group.group_id;
+end
+$$;
+
+comment on function identity.scim_save_group(uuid, text, text) is
+    'Make a group of the context''s tenant, or one without an id anew, what a directory says; returns the id. Raises
+23505 when another has the name or the external id, and ZI040 when the group may do more than the user of the context.';
+
+revoke all on function identity.scim_save_group(uuid, text, text) from public;
+grant execute on function identity.scim_save_group(uuid, text, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.scim_change_members(group_id uuid, added uuid[], removed uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes memberships, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_missing uuid;
+begin
+    perform identity._refuse_above(array[scim_change_members.group_id]);
+    select a.id into v_missing
+    from unnest(added) as a (id)
+    where not exists (
+        select
+        from identity.users as u
+        where u.tenant_id = v_tenant_id and u.id = a.id and u.deleted_at is null)
+    limit 1;
+    if found then
+        raise exception 'There is no user %', v_missing
+            using errcode = 'ZI006', hint = 'The tenant of the context has none of this id.';
+    end if;
+
+    delete from identity.group_members as m
+    where m.tenant_id = v_tenant_id and m.group_id = scim_change_members.group_id and m.user_id = any (removed);
+    -- In one statement: what the members may do is derived once. Where rows are distributed over machines,
+    -- identity.add_group_member() for each takes its place.
+    insert into identity.group_members (tenant_id, group_id, user_id)
+    select v_tenant_id, scim_change_members.group_id, a.id
+    from unnest(added) as a (id)
+    on conflict do nothing;
+end
+$$;
+
+comment on function identity.scim_change_members(uuid, uuid[], uuid[]) is
+    'Take users out of a group of the context''s tenant and put others in. Raises ZI006 when there is no such user, 23503
+when there is no such group, and ZI040 when the group may do more than the user of the context.';
+
+revoke all on function identity.scim_change_members(uuid, uuid[], uuid[]) from public;
+grant execute on function identity.scim_change_members(uuid, uuid[], uuid[]) to enterprise_ai_gateway;
+
+
+create or replace function identity.scim_delete_group(group_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes groups, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._refuse_above(array[scim_delete_group.group_id]);
+    perform identity.delete_group(scim_delete_group.group_id);
+end
+$$;
+
+comment on function identity.scim_delete_group(uuid) is
+    'identity.delete_group() for a directory. Raises also ZI040 when the group may do more than the user of the context.';
+
+revoke all on function identity.scim_delete_group(uuid) from public;
+grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gateway;
+-- <<<
+
 -- rollback:
 --   -- The group roles and the extensions stay, since others may use them; public stays closed to the public.
 --   drop policy read_to_decide on identity.users;
@@ -8527,6 +9180,19 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function authz._refuse_circles();
 --   drop function authz._move_descendants();
 --   drop function authz._keep_ancestors();
+--   drop function identity.scim_delete_group(uuid);
+--   drop function identity.scim_change_members(uuid, uuid[], uuid[]);
+--   drop function identity.scim_save_group(uuid, text, text);
+--   drop function identity.scim_lock_group(uuid);
+--   drop function identity.scim_delete_user(uuid);
+--   drop function identity.scim_save_user(uuid, jsonb);
+--   drop function identity.scim_lock_user(uuid);
+--   drop function identity._refuse_above(uuid[]);
+--   drop function identity.open_scim_context(text, text, inet, text);
+--   drop function identity.list_api_keys(uuid);
+--   drop function identity.list_sessions_of(uuid);
+--   drop function identity.appoint_first_administrator(uuid, uuid);
+--   drop function identity.list_tenants(text, integer, text);
 --   drop function identity.delete_tenant_batch(uuid, integer);
 --   drop function identity.begin_tenant_deletion(uuid, text);
 --   drop function identity._refuse_under_hold(uuid);
@@ -8545,9 +9211,12 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop function identity.save_my_preferences(jsonb);
 --   drop function identity.save_profile(uuid, jsonb);
 --   drop function identity.invite_user(text, text, text);
+--   drop function identity.create_user(text, text, text, text);
 --   drop function identity.redeem_one_time_token(text, text, text);
 --   drop function identity.issue_one_time_token(uuid, text, text);
 --   drop function identity.erase_user(uuid);
+--   drop function identity.remove_user(uuid);
+--   drop function identity.unlock_user(uuid);
 --   drop function identity.reactivate_user(uuid);
 --   drop function identity.deactivate_user(uuid);
 --   drop function identity.suspend_user(uuid);
@@ -8613,6 +9282,7 @@ grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
 --   drop table identity.user_sessions;
 --   drop table identity.user_passwords;
 --   drop table identity.group_members;
+--   drop function identity._touch_groups();
 --   drop table identity.groups;
 --   drop table identity.user_profiles;
 --   drop function identity._refuse_circle();

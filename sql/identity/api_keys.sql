@@ -24,6 +24,9 @@ begin
     elsif v_fields ? 'api_key_id' then
         raise exception 'An API key cannot make another'
             using errcode = 'ZI010', hint = 'Sign in to make one: a key that leaks must not outlive its own end.';
+    elsif v_current is not null and 'scim' = any (create_api_key.scopes) and not authz.check('user.deactivate') then
+        raise exception 'User % may not make a key for provisioning', v_current
+            using errcode = 'ZI010', hint = 'It takes user.deactivate, and the sign-in that this asks for.';
     elsif create_api_key.expires_at > v_latest then
         raise exception 'An API key is good until % at the longest', v_latest
             using errcode = 'ZI011', hint = 'The setting security.api_key_days says how long.';
@@ -55,8 +58,9 @@ $$;
 
 comment on function identity.create_api_key(text, text[], timestamptz, uuid) is
     'Make a key with which a program acts as the current user, confined to scopes where any are given; returns it, and
-it is not to be had again. Raises ZI010 for somebody else''s, or when the context was opened by a key, ZI011 when it
-would last longer than the settings allow, and ZI023 when the user has as many as they allow.';
+it is not to be had again. Raises ZI010 for somebody else''s, when the context was opened by a key, or when the scope is
+scim and the user may not deactivate others, ZI011 when it would last longer than the settings allow, and ZI023 when the
+user has as many as they allow.';
 
 revoke all on function identity.create_api_key(text, text[], timestamptz, uuid) from public;
 grant execute on function identity.create_api_key(text, text[], timestamptz, uuid)

@@ -105,7 +105,7 @@ begin
 
     select u.* into v_user
     from identity.users as u
-    where u.tenant_id = v_tenant_id and lower(u.email) = lower(begin_login.email) and u.deleted_at is null
+    where u.tenant_id = v_tenant_id and u.email_key = lower(begin_login.email) and u.deleted_at is null
     for no key update;
 
     if not found or v_outcome = 'throttled' then

@@ -1,3 +1,34 @@
+create or replace function identity.create_user(
+    email text,
+    display_name text,
+    external_id text default null,
+    user_name text default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    insert into identity.users (tenant_id, id, email, display_name, external_id, user_name, status)
+    values (platform.current_tenant_id(), v_id, create_user.email, create_user.display_name, create_user.external_id,
+            create_user.user_name, 'active');
+    return v_id;
+end
+$$;
+
+comment on function identity.create_user(text, text, text, text) is
+    'Make a user in the context''s tenant who is active at once: a service account, or somebody whom the tenant''s
+directory vouches for. Raises 23505 naming users_email_key, users_user_name_key or users_external_id_key when somebody
+living has the address, the name or the external id.';
+
+revoke all on function identity.create_user(text, text, text, text) from public;
+grant execute on function identity.create_user(text, text, text, text) to enterprise_ai_gateway;
+
+
 create or replace function identity.invite_user(email text, display_name text, external_id text default null)
     returns table (user_id uuid, token text)
     language plpgsql

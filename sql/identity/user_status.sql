@@ -3,6 +3,7 @@
 --   invited --activate--> active <--lock-out--> locked
 --   invited, active, locked --suspend--> suspended --reactivate--> active
 --   invited, active, locked, suspended --deactivate--> deactivated --reactivate--> active
+--   any of them --remove--> deactivated, and no longer to be found
 --   any of them --erase--> erased, for good
 --
 -- Whatever is not open ends sessions, refresh families, API keys, one-time tokens and delegations in the same
@@ -19,7 +20,9 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
     v_status text;
 begin
-    select u.status into v_status
+    -- Who was removed stays so; all that is left to do is to erase them.
+    select case when u.deleted_at is not null and u.status <> 'erased' then 'removed' else u.status end
+    into v_status
     from identity.users as u
     where u.tenant_id = v_tenant_id and u.id = _change_status.user_id
     for no key update;
@@ -127,6 +130,59 @@ revoke all on function identity.reactivate_user(uuid) from public;
 grant execute on function identity.reactivate_user(uuid) to enterprise_ai_gateway;
 
 
+create or replace function identity.unlock_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._change_status(unlock_user.user_id, 'active', '{locked}', 'unlocked');
+end
+$$;
+
+comment on function identity.unlock_user(uuid) is
+    'End a lock-out before its time, and forget the failures that led to it. Raises ZI006 and ZI007.';
+
+revoke all on function identity.unlock_user(uuid) from public;
+grant execute on function identity.unlock_user(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.remove_user(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes people, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    perform identity._change_status(
+        remove_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated}', 'removed');
+    delete from identity.user_sso_accounts as a where a.tenant_id = v_tenant_id and a.user_id = remove_user.user_id;
+    delete from identity.group_members as m where m.tenant_id = v_tenant_id and m.user_id = remove_user.user_id;
+    update identity.user_profiles as p
+    set manager_id = null
+    where p.tenant_id = v_tenant_id and p.manager_id = remove_user.user_id;
+    update identity.users as u
+    set deleted_at = now(), external_id = null
+    where u.tenant_id = v_tenant_id and u.id = remove_user.user_id;
+end
+$$;
+
+comment on function identity.remove_user(uuid) is
+    'Deactivate a user for good: nobody finds them any more, and their address, name and external id can be given out
+again. The row stays, with what is known of the person, for what refers to it; identity.erase_user() removes that too.
+Raises ZI006 and ZI007.';
+
+revoke all on function identity.remove_user(uuid) from public;
+grant execute on function identity.remove_user(uuid) to enterprise_ai_gateway;
+
+
 create or replace function identity.erase_user(user_id uuid)
     returns void
     language plpgsql
@@ -154,7 +210,7 @@ begin
     end if;
 
     perform identity._change_status(
-        erase_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated}', 'erased');
+        erase_user.user_id, 'deactivated', '{invited,active,locked,suspended,deactivated,removed}', 'erased');
     delete from identity.user_passwords as p where p.tenant_id = v_tenant_id and p.user_id = erase_user.user_id;
     delete from identity.mfa_factors as f where f.tenant_id = v_tenant_id and f.user_id = erase_user.user_id;
     delete from identity.mfa_recovery_codes as c where c.tenant_id = v_tenant_id and c.user_id = erase_user.user_id;
@@ -172,7 +228,7 @@ begin
     where a.tenant_id = v_tenant_id and a.user_id = erase_user.user_id;
     update identity.users as u
     set status = 'erased', deleted_at = now(), email = u.id || '@erased.invalid', email_verified_at = null,
-        display_name = 'Erased user', external_id = null, last_login_at = null
+        display_name = 'Erased user', external_id = null, user_name = null, last_login_at = null
     where u.tenant_id = v_tenant_id and u.id = erase_user.user_id;
 end
 $$;

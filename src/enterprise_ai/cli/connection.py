@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import psycopg
 
 from enterprise_ai.embedded import EmbeddedError
+from enterprise_ai.errors import Error
 from enterprise_ai.migrate import ConnectionFailed
 from enterprise_ai.migrate.embedded import leased
 from enterprise_ai.migrate.target import Target
@@ -55,6 +56,15 @@ def reporting(work: Work) -> Callable[[argparse.Namespace], int]:
             return _say(error.message, error.advice, 4)
         except EmbeddedError as error:
             return _say(str(error), "", 4)
+        except Error as error:
+            return _say(str(error), error.hint or "", 1)
+        except psycopg.errors.InsufficientPrivilege as error:
+            return _say(
+                f"{error.diag.message_primary}: this login may not do that; nothing has been changed",
+                "Connect as the owner of the database, or as a member of the group roles that this takes"
+                " (enterprise_ai_operator for tenants, enterprise_ai_gateway for people and keys).",
+                1,
+            )
         except psycopg.Error as error:
             message = f"{error.diag.message_primary or error} ({error.sqlstate})"
             return _say(message, error.diag.message_hint or "", 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enterprise_ai.identity.access import ApiKey, ApiKeys, NewApiKey, Session, Sessions
 from enterprise_ai.identity.contexts import Context, Request, current, open_api_key, open_for, open_session
 from enterprise_ai.identity.people import Groups, Invitation, User, Users, redeem
+from enterprise_ai.identity.tenants import Tenant, TenantDeletion, Tenants
 
 __all__ = [
     "ApiKey",
@@ -20,6 +21,9 @@ __all__ = [
     "Request",
     "Session",
     "Sessions",
+    "Tenant",
+    "TenantDeletion",
+    "Tenants",
     "User",
     "Users",
     "current",

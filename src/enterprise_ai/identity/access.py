@@ -20,7 +20,7 @@ _sql = queries("enterprise_ai.identity")
 
 @dataclass(frozen=True)
 class Session:
-    """A live session of the current user."""
+    """A live session; `is_current` when the context was opened by it."""
 
     id: UUID
     is_current: bool
@@ -35,9 +35,10 @@ class Session:
 
 @dataclass(frozen=True)
 class ApiKey:
-    """An API key of the current user, without the key."""
+    """An API key, without the key."""
 
     id: UUID
+    user_id: UUID
     name: str
     prefix: str
     scopes: list[str]

@@ -145,6 +145,18 @@ class QuotaReached(Error):
     sqlstate = "ZI023"
 
 
+class ProvisioningRefused(Error):
+    """The key or its user may not provision, or not this user or group, who may do more than they."""
+
+    sqlstate = "ZI040"
+
+
+class AdministratorExists(Error):
+    """Somebody in the tenant can give roles already."""
+
+    sqlstate = "ZI041"
+
+
 class UnderLegalHold(Error):
     """A legal hold in force keeps the data; nothing was removed."""
 
@@ -155,6 +167,24 @@ class EmailTaken(Error):
     """Somebody in the tenant has the address."""
 
     constraint = "users_email_key"
+
+
+class UserNameTaken(Error):
+    """Somebody in the tenant signs in by the name, or has it as their address."""
+
+    constraint = "users_user_name_key"
+
+
+class ExternalIdTaken(Error):
+    """Somebody in the tenant has the external id."""
+
+    constraint = "users_external_id_key"
+
+
+class GroupExternalIdTaken(Error):
+    """A group of the tenant has the external id."""
+
+    constraint = "groups_external_id_key"
 
 
 class GroupExists(Error):
@@ -213,6 +243,10 @@ class RefreshTokenReused(RefreshTokenNotValid):
 
 class PasswordRefused(Error):
     """The password is too short or too long."""
+
+
+class TenantNotFound(Error):
+    """The installation has no tenant of the slug or id."""
 
 
 class TransactionOpen(Error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from psycopg.types.json import Jsonb
 
 from enterprise_ai._queries import queries
 from enterprise_ai.errors import translated
+from enterprise_ai.identity.access import ApiKey, Session
 from enterprise_ai.identity.errors import UserNotFound
 
 _sql = queries("enterprise_ai.identity")
@@ -55,6 +57,20 @@ class Users:
         """Return the living user who has the address; raise `UserNotFound`."""
         return self._find("find_user_by_email", email=email)
 
+    def list(
+        self, *, status: str | None = None, after: UUID | None = None, limit: int = 100
+    ) -> Sequence[User]:
+        """Users by id, which is the order they were made in, from the one after `after` on."""
+        values = {"status": status, "after": after, "limit": limit}
+        with translated(), self._conn.cursor(row_factory=class_row(User)) as cursor:
+            return cursor.execute(_sql["list_users"], values).fetchall()
+
+    def create(self, email: str, display_name: str, *, external_id: str | None = None) -> UUID:
+        """Make a user who is active at once, such as a service account; raise `EmailTaken`."""
+        user_id = self._call("create_user", email=email, display_name=display_name, external_id=external_id)
+        assert isinstance(user_id, UUID)
+        return user_id
+
     def invite(self, email: str, display_name: str, *, external_id: str | None = None) -> Invitation:
         """Make a user who becomes active by the invitation's token; raise `EmailTaken`."""
         values = {"email": email, "display_name": display_name, "external_id": external_id}
@@ -79,6 +95,14 @@ class Users:
         """Let a user in again, without what ended before; raise `UserNotFound`, `StatusCannotFollow`."""
         self._call("reactivate_user", user_id=user_id)
 
+    def unlock(self, user_id: UUID) -> None:
+        """End a lock-out before its time; raise `UserNotFound`, `StatusCannotFollow`."""
+        self._call("unlock_user", user_id=user_id)
+
+    def remove(self, user_id: UUID) -> None:
+        """Deactivate for good; address and name are free again. Raise `UserNotFound`, `StatusCannotFollow`."""
+        self._call("remove_user", user_id=user_id)
+
     def erase(self, user_id: UUID) -> None:
         """Remove for good what is known of a person; raise `UnderLegalHold`, `UserNotFound`, `StatusCannotFollow`."""
         self._call("erase_user", user_id=user_id)
@@ -92,11 +116,21 @@ class Users:
         """End all sessions of a user; return how many were alive."""
         return int(self._call("revoke_sessions_of", user_id=user_id, reason=reason))
 
+    def sessions(self, user_id: UUID) -> Sequence[Session]:
+        """The live sessions of a user, the last used first; none of them is the caller's own."""
+        with translated(), self._conn.cursor(row_factory=class_row(Session)) as cursor:
+            return cursor.execute(_sql["list_sessions_of"], {"user_id": user_id}).fetchall()
+
+    def api_keys(self, user_id: UUID | None = None) -> Sequence[ApiKey]:
+        """The API keys of a user, or of everybody, the newest first."""
+        with translated(), self._conn.cursor(row_factory=class_row(ApiKey)) as cursor:
+            return cursor.execute(_sql["list_api_keys"], {"user_id": user_id}).fetchall()
+
     def issue_token(self, user_id: UUID, purpose: str, *, email: str | None = None) -> str:
         """A token to send: `verify_email` (with the address), `reset_password` or `invite`."""
         return str(self._call("issue_one_time_token", user_id=user_id, purpose=purpose, email=email))
 
-    def new_recovery_codes(self, user_id: UUID) -> list[str]:
+    def new_recovery_codes(self, user_id: UUID) -> Sequence[str]:
         """Recovery codes in the place of all earlier ones."""
         with translated():
             return [row[0] for row in self._conn.execute(_sql["new_recovery_codes"], {"user_id": user_id})]

@@ -13,6 +13,39 @@ select platform.open_api_key_context(%(key)s, %(request_id)s, %(ip_address)s, %(
 -- name: context
 select platform.context()
 
+-- name: create_tenant
+select identity.create_tenant(%(slug)s, %(display_name)s, %(region)s)
+
+-- name: list_tenants
+select id, slug, display_name, status, region, created_at
+from identity.list_tenants(%(after)s, %(limit)s, %(named)s)
+
+-- name: suspend_tenant
+select identity.suspend_tenant(%(tenant_id)s)
+
+-- name: archive_tenant
+select identity.archive_tenant(%(tenant_id)s)
+
+-- name: reactivate_tenant
+select identity.reactivate_tenant(%(tenant_id)s)
+
+-- name: appoint_first_administrator
+select identity.appoint_first_administrator(%(tenant_id)s, %(user_id)s)
+
+-- name: begin_tenant_deletion
+select identity.begin_tenant_deletion(%(tenant_id)s, %(reason)s)
+
+-- name: delete_tenant_batch
+select identity.delete_tenant_batch(%(tenant_id)s, %(batch_size)s)
+
+-- name: list_tenant_deletions
+select tenant_id, slug, display_name, reason, row_counts, started_by, started_at, finished_at
+from identity.tenant_deletions
+order by started_at desc, id desc
+
+-- name: tenant_of_slug
+select tenant_id from identity.tenant_directory where slug = %(slug)s
+
 -- name: begin_login
 select attempt_id, password_hash from identity.begin_login(%(email)s, %(ip_address)s, %(user_agent)s)
 
@@ -34,6 +67,11 @@ from identity.refresh_session(%(token)s, %(ip_address)s, %(user_agent)s)
 select id, is_current, authentication_level, ip_address, user_agent, started_at, last_seen_at, idle_expires_at, expires_at
 from identity.list_my_sessions()
 
+-- name: list_sessions_of
+select id, false as is_current, authentication_level, ip_address, user_agent, started_at, last_seen_at, idle_expires_at,
+    expires_at
+from identity.list_sessions_of(%(user_id)s)
+
 -- name: revoke_session
 select identity.revoke_session(%(session_id)s)
 
@@ -47,7 +85,11 @@ select id, key from identity.create_api_key(%(name)s, %(scopes)s, %(expires_at)s
 select identity.revoke_api_key(%(key_id)s)
 
 -- name: list_my_api_keys
-select id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at from identity.list_my_api_keys()
+select id, platform.current_user_id() as user_id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at from identity.list_my_api_keys()
+
+-- name: list_api_keys
+select id, user_id, name, prefix, scopes, created_at, expires_at, last_used_at, revoked_at
+from identity.list_api_keys(%(user_id)s)
 
 -- name: password_limits
 select password_min_length, password_max_length from identity.sign_in_limits()
@@ -118,7 +160,20 @@ where tenant_id = platform.current_tenant_id() and id = %(user_id)s
 -- name: find_user_by_email
 select id, email, email_verified_at, display_name, status, external_id, locked_until, last_login_at, created_at
 from identity.users
-where tenant_id = platform.current_tenant_id() and lower(email) = lower(%(email)s) and deleted_at is null
+where tenant_id = platform.current_tenant_id() and email_key = lower(%(email)s) and deleted_at is null
+
+-- name: list_users
+select id, email, email_verified_at, display_name, status, external_id, locked_until, last_login_at, created_at
+from identity.users
+where tenant_id = platform.current_tenant_id()
+  and deleted_at is null
+  and id > coalesce(%(after)s::uuid, '00000000-0000-0000-0000-000000000000')
+  and status = coalesce(%(status)s, status)
+order by id
+limit %(limit)s
+
+-- name: create_user
+select identity.create_user(%(email)s, %(display_name)s, %(external_id)s)
 
 -- name: invite_user
 select user_id, token from identity.invite_user(%(email)s, %(display_name)s, %(external_id)s)
@@ -140,6 +195,12 @@ select identity.deactivate_user(%(user_id)s)
 
 -- name: reactivate_user
 select identity.reactivate_user(%(user_id)s)
+
+-- name: unlock_user
+select identity.unlock_user(%(user_id)s)
+
+-- name: remove_user
+select identity.remove_user(%(user_id)s)
 
 -- name: erase_user
 select identity.erase_user(%(user_id)s)

@@ -1,0 +1,125 @@
+"""The database as an application uses it: transactions, each opened for somebody.
+
+    with connect("postgresql:///enterprise_ai") as client:
+        with client.as_session(token) as tx:
+            tx.identity.sessions.list()
+
+A transaction commits at the end of its block and is rolled back when the block raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from enterprise_ai.identity.access import ApiKeys, Sessions
+from enterprise_ai.identity.contexts import (
+    NO_REQUEST,
+    Context,
+    Request,
+    open_api_key,
+    open_for,
+    open_session,
+)
+from enterprise_ai.identity.people import Groups, Users
+from enterprise_ai.identity.tenants import Tenants
+
+
+class Identity:
+    """Who there is: the tenants, and the people of the transaction's tenant."""
+
+    def __init__(self, conn: Connection[Any]) -> None:
+        self.tenants = Tenants(conn)
+        self.users = Users(conn)
+        self.groups = Groups(conn)
+        self.sessions = Sessions(conn)
+        self.api_keys = ApiKeys(conn)
+
+
+class Transaction:
+    """A transaction and for whom it runs; `context` is None when it was opened for nobody."""
+
+    def __init__(self, conn: Connection[Any], context: Context | None) -> None:
+        self.conn, self.context = conn, context
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Tenants, people, groups, sessions, API keys."""
+        return Identity(self.conn)
+
+
+class Client:
+    """Opens transactions on the connections of a pool, which it closes if it has made it itself."""
+
+    def __init__(self, database: str | ConnectionPool[Any], *, max_connections: int = 10) -> None:
+        self._is_owner = isinstance(database, str)
+        self.pool: ConnectionPool[Any] = (
+            ConnectionPool(database, min_size=0, max_size=max_connections, open=True)
+            if isinstance(database, str)
+            else database
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pool, unless it was given to us."""
+        if self._is_owner:
+            self.pool.close()
+
+    @contextmanager
+    def as_nobody(self) -> Iterator[Transaction]:
+        """A transaction without a context, in which only what belongs to no tenant is to be seen."""
+        with self.pool.connection() as conn, conn.transaction():
+            yield Transaction(conn, None)
+
+    @contextmanager
+    def as_session(self, token: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
+        """A transaction of whoever has the session; raise `SessionOver`, `UserNotActive`, `TenantNotActive`."""
+        with self.pool.connection() as conn, conn.transaction():
+            yield Transaction(conn, open_session(conn, token, request))
+
+    @contextmanager
+    def as_api_key(self, key: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
+        """A transaction of the key's user; raise `ApiKeyNotValid`, `UserNotActive`, `TenantNotActive`."""
+        with self.pool.connection() as conn, conn.transaction():
+            yield Transaction(conn, open_api_key(conn, key, request))
+
+    @contextmanager
+    def as_service(
+        self,
+        tenant_id: UUID,
+        user_id: UUID | None = None,
+        *,
+        actor_id: UUID | None = None,
+        authentication_level: int | None = None,
+        request: Request = NO_REQUEST,
+    ) -> Iterator[Transaction]:
+        """A transaction for whom this service vouches; only gateways may. Raise `UserNotActive`, `TenantNotActive`."""
+        with self.pool.connection() as conn, conn.transaction():
+            context = open_for(
+                conn,
+                tenant_id,
+                user_id,
+                actor_id=actor_id,
+                authentication_level=authentication_level,
+                request=request,
+            )
+            yield Transaction(conn, context)
+
+
+def connect(database: str | ConnectionPool[Any], *, max_connections: int = 10) -> Client:
+    """Return a client of a database, by its URL or a pool of yours; use it in `with`, or close it."""
+    return Client(database, max_connections=max_connections)
