@@ -69,6 +69,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     "identity.mfa_factors": {"totp_secret": "decode(repeat('01', 60), 'hex')"},
     "identity.one_time_tokens": {"email": "'ada@example.com'", "expires_at": "now() + interval '1 hour'"},
     "identity.refresh_tokens": {"expires_at": "now() + interval '1 hour'"},
+    "identity.sso_domains": {"domain": "replace(platform.new_id()::text, '-', '') || '.test'"},
     "identity.user_passwords": {"password_hash": "'$argon2id$v=19$'"},
     "identity.user_sessions": {
         "idle_expires_at": "now() + interval '1 hour'",

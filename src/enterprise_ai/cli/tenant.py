@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from enterprise_ai.cli import tenant_files
 from enterprise_ai.cli.output import add_json_option, confirmed, print_facts, print_rows
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def add_parser(groups: Any) -> None:
     """Add the group's commands."""
     from enterprise_ai.cli.connection import add_database_option, reporting
 
-    group = groups.add_parser("tenant", help="tenants: create, list, suspend, archive, delete")
+    group = groups.add_parser(
+        "tenant", help="tenants: create, list, suspend, archive, delete, export, import"
+    )
     commands = group.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, text: str, work: Any, *, of_one: bool = True) -> argparse.ArgumentParser:
@@ -49,6 +52,7 @@ def add_parser(groups: Any) -> None:
     deletions = command("deletions", "show the receipts of deleted tenants", _deletions, of_one=False)
     for parser in (create, listing, show, deletions):
         add_json_option(parser)
+    tenant_files.add_commands(commands)
 
 
 def _create(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
