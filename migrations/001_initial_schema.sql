@@ -3114,6 +3114,8 @@ begin
 
     if not found or v_outcome = 'throttled' then
         null;
+    elsif identity._must_use_sso(v_user.email) then
+        v_outcome := 'refused';
     elsif v_user.status = 'locked' and v_user.locked_until > v_now then
         v_outcome := 'locked';
     elsif v_user.status not in ('active', 'locked') then

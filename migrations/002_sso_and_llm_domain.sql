@@ -17,6 +17,7 @@ create table identity.sso_providers (
     client_id              text        not null,
     client_secret          bytea,
     signing_key            bytea,
+    signing_certificate    text,
     scopes                 text[]      not null default '{}',
     authorization_endpoint text,
     token_endpoint         text,
@@ -25,8 +26,10 @@ create table identity.sso_providers (
     single_logout_url      text,
     signing_certificates   text[],
     claim_names            jsonb       not null default
-        '{"email": "email", "email_verified": "email_verified", "display_name": "name", "groups": "groups"}',
+        '{"email": "email", "email_verified": "email_verified", "display_name": "name",
+          "given_name": "given_name", "family_name": "family_name"}',
     authentication_level   smallint    not null default 1,
+    authentication_levels  jsonb       not null default '{}',
     linking_domain         text,
     links_verified_email   boolean     not null default false,
     creates_users          boolean     not null default false,
@@ -45,7 +48,15 @@ create table identity.sso_providers (
     constraint sso_providers_display_name_is_not_blank check (display_name ~ '\S'),
     constraint sso_providers_protocol_is_known check (protocol in ('oidc', 'oauth2', 'saml')),
     constraint sso_providers_authentication_level_is_known check (authentication_level between 1 and 3),
-    constraint sso_providers_claim_names_are_an_object check (jsonb_typeof(claim_names) = 'object'),
+    constraint sso_providers_claim_names_are_known check (
+        jsonb_typeof(claim_names) = 'object'
+        and claim_names - '{email,email_verified,display_name,given_name,family_name,job_title,department,locale,'
+                          'time_zone,external_id}'::text[] = '{}'),
+    constraint sso_providers_authentication_levels_are_known check (
+        jsonb_typeof(authentication_levels) = 'object'
+        and not jsonb_path_exists(authentication_levels, 'strict $.* ? (!(@ == 1 || @ == 2 || @ == 3) || (@ == 1) is unknown)')),
+    constraint sso_providers_only_saml_publishes_a_certificate check (
+        signing_certificate is null or protocol = 'saml'),
     constraint sso_providers_have_what_their_protocol_needs check (
         case
             when protocol = 'saml'
@@ -59,7 +70,8 @@ create table identity.sso_providers (
         end),
     -- Plain HTTP would hand the codes and assertions to whoever listens; a provider on loopback is for trials.
     constraint sso_providers_addresses_are_safe check (
-        coalesce(authorization_endpoint, 'https:') ~ '^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])'
+        (protocol = 'saml' or issuer ~ '^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])')
+        and coalesce(authorization_endpoint, 'https:') ~ '^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])'
         and coalesce(token_endpoint, 'https:') ~ '^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])'
         and coalesce(userinfo_endpoint, 'https:') ~ '^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])'
         and coalesce(single_sign_on_url, 'https:') ~ '^(https:|http://(localhost|127\.0\.0\.1|\[::1\])[:/])'
@@ -78,9 +90,12 @@ base address.';
 comment on column identity.sso_providers.client_id is
     'How the provider names us: the OAuth client id, or our SAML entity id.';
 comment on column identity.sso_providers.client_secret is
-    'The OAuth client secret, encrypted; null for a public client.';
+    'The OAuth client secret, sealed by the service that uses it under a key that is not in the database; null for a
+public client.';
 comment on column identity.sso_providers.signing_key is
-    'The private key that signs our client assertions or SAML requests, encrypted.';
+    'The private key that signs our SAML requests and opens encrypted assertions, sealed like client_secret.';
+comment on column identity.sso_providers.signing_certificate is
+    'The certificate (PEM) of signing_key, which our SAML metadata publishes.';
 comment on column identity.sso_providers.scopes is 'What is asked for when somebody signs in.';
 comment on column identity.sso_providers.authorization_endpoint is
     'With token_endpoint and userinfo_endpoint: set for OAuth 2.0; for OpenID Connect only to override what
@@ -88,10 +103,14 @@ discovery says.';
 comment on column identity.sso_providers.signing_certificates is
     'The certificates (PEM) one of which signs SAML assertions; two while the provider changes its key.';
 comment on column identity.sso_providers.claim_names is
-    'Where to find what in a token or assertion, as {"email": "claim", "email_verified": …, "display_name":
-…, "groups": …}.';
+    'Where to find what in a token or assertion, as {"email": "claim", "email_verified": …, "display_name": …, a column
+of the profile: …, "external_id": …}. Where external_id is named, a first sign-in joins the user whose external id the
+claim says: only for the directory that provisions the users.';
 comment on column identity.sso_providers.authentication_level is
-    'The NIST SP 800-63 authenticator assurance level, 1 to 3, of a sign-in through this provider.';
+    'The NIST SP 800-63 authenticator assurance level, 1 to 3, of a sign-in of which nothing more is said.';
+comment on column identity.sso_providers.authentication_levels is
+    'The level by what the provider says of how somebody signed in, as {"value of acr, of amr, or SAML context class":
+level, …}; the highest that applies counts.';
 comment on column identity.sso_providers.linking_domain is
     'Providers with the same one may share an account; null when this one keeps to itself, as every
 enterprise provider does.';
@@ -115,6 +134,12 @@ grant select (tenant_id, id, name, display_name, protocol, is_enabled, issuer, c
               authorization_endpoint, token_endpoint, userinfo_endpoint, single_sign_on_url, single_logout_url,
               signing_certificates, claim_names, authentication_level, created_at, updated_at)
     on identity.sso_providers to enterprise_ai_app;
+-- Those who sign people in read all but the secrets, which identity.sso_secrets() gives them one by one.
+grant select (tenant_id, id, name, display_name, protocol, is_enabled, issuer, client_id, signing_certificate, scopes,
+              authorization_endpoint, token_endpoint, userinfo_endpoint, single_sign_on_url, single_logout_url,
+              signing_certificates, claim_names, authentication_level, authentication_levels, linking_domain,
+              links_verified_email, creates_users, default_role_id, created_at, updated_at)
+    on identity.sso_providers to enterprise_ai_gateway;
 
 create table identity.sso_domains (
     domain             text        not null,
@@ -126,7 +151,7 @@ create table identity.sso_domains (
     created_at         timestamptz not null default now(),
     updated_at         timestamptz not null default now(),
 
-    constraint sso_domains_pkey primary key (domain),
+    constraint sso_domains_pkey primary key (domain, tenant_id),
     constraint sso_domains_domain_is_lower_case check (domain = lower(domain)),
     constraint sso_domains_domain_is_a_host_name check (
         domain ~* '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$'
@@ -134,13 +159,15 @@ create table identity.sso_domains (
     constraint sso_domains_enforced_are_verified check (not is_enforced or verified_at is not null)
 );
 
+-- A domain leads to one tenant. Only its verified owner counts: a claim that is never verified keeps nobody out.
+create unique index sso_domains_domain_key on identity.sso_domains (domain) where verified_at is not null;
 -- A tenant's or a provider's domains, to list them and to remove them with it.
 create index sso_domains_provider_id_idx on identity.sso_domains (tenant_id, provider_id);
 
 comment on table identity.sso_domains is
-    'One row for each e-mail domain whose people are sent to a provider. A domain belongs to one tenant of the
-installation, so this is shared by all of them and granted to no application; stored in lower case, it is unique
-whatever its case. Without foreign keys: it leads to the tenant, before a context is open.';
+    'One row for each e-mail domain whose people a tenant wants sent to a provider. Once verified it belongs to one
+tenant of the installation, so this is shared by all of them and granted to no application; stored in lower case, it is
+unique whatever its case. Without foreign keys: it leads to the tenant, before a context is open.';
 comment on column identity.sso_domains.verification_token is
     'What the tenant publishes in the domain''s DNS to show that it is theirs.';
 comment on column identity.sso_domains.verified_at is
@@ -167,6 +194,7 @@ create table identity.user_sso_accounts (
 
     constraint user_sso_accounts_pkey primary key (tenant_id, id),
     constraint user_sso_accounts_subject_key unique (tenant_id, provider_id, subject),
+    constraint user_sso_accounts_one_per_provider unique (tenant_id, provider_id, user_id),
     constraint user_sso_accounts_provider_id_fkey foreign key (tenant_id, provider_id)
         references identity.sso_providers (tenant_id, id) on delete cascade,
     constraint user_sso_accounts_user_id_fkey foreign key (tenant_id, user_id)
@@ -188,8 +216,8 @@ comment on column identity.user_sso_accounts.email is
 comment on column identity.user_sso_accounts.email_verified is
     'Whether the provider said that it has verified the address.';
 comment on column identity.user_sso_accounts.claims is
-    'What the provider said at the last sign-in, as {"claim": value, …}: a mapped claim that is gone takes
-its role along.';
+    'What the provider said at the last sign-in, as {"claim": value, …}, of the claims that are mapped to roles: one
+that is gone takes its role along.';
 
 alter table identity.user_sso_accounts enable row level security;
 alter table identity.user_sso_accounts force row level security;
@@ -231,6 +259,1485 @@ create policy sso_role_mappings_of_my_tenant on identity.sso_role_mappings
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on identity.sso_role_mappings to enterprise_ai_app;
+
+create table identity.sso_requests (
+    tenant_id     uuid        not null,
+    state_hash    bytea       not null,
+    browser_hash  bytea       not null,
+    provider_id   uuid        not null,
+    redirect_uri  text        not null,
+    return_to     text        not null,
+    nonce         text        not null,
+    code_verifier text        not null,
+    max_age       interval,
+    expires_at    timestamptz not null,
+
+    constraint sso_requests_pkey primary key (tenant_id, state_hash),
+    constraint sso_requests_provider_id_fkey foreign key (tenant_id, provider_id)
+        references identity.sso_providers (tenant_id, id) on delete cascade,
+    constraint sso_requests_state_hash_is_sha256 check (octet_length(state_hash) = 32),
+    constraint sso_requests_browser_hash_is_sha256 check (octet_length(browser_hash) = 32),
+    -- Back to a page of ours: neither //elsewhere nor /\elsewhere, which browsers take for another host.
+    constraint sso_requests_return_to_our_own check (return_to ~ '^/([^/\\[:cntrl:]][^\\[:cntrl:]]*)?$'),
+    constraint sso_requests_max_age_is_not_negative check (max_age >= '0')
+);
+
+create index sso_requests_provider_id_idx on identity.sso_requests (tenant_id, provider_id);
+-- What is swept when the next one begins.
+create index sso_requests_expires_at_idx on identity.sso_requests (tenant_id, expires_at);
+
+comment on table identity.sso_requests is
+    'One row for each sign-in that was sent to a provider and has not come back; it is used up by coming back.';
+comment on column identity.sso_requests.state_hash is 'SHA-256 of the state (SAML: RelayState) that comes back with it.';
+comment on column identity.sso_requests.browser_hash is
+    'SHA-256 of what the browser that began it keeps in a cookie: nobody completes the sign-in of another.';
+comment on column identity.sso_requests.return_to is 'The page that was asked for, to go on to.';
+comment on column identity.sso_requests.nonce is
+    'What the id token must repeat; for SAML the id of the request, which the assertion must answer.';
+comment on column identity.sso_requests.code_verifier is 'The PKCE secret (RFC 7636), whose hash went along.';
+comment on column identity.sso_requests.max_age is 'How long ago the person may have signed in at the provider.';
+
+alter table identity.sso_requests enable row level security;
+alter table identity.sso_requests force row level security;
+create policy sso_requests_of_my_tenant on identity.sso_requests
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+
+create table identity.sso_used_ids (
+    tenant_id   uuid        not null,
+    provider_id uuid        not null,
+    id_hash     bytea       not null,
+    expires_at  timestamptz not null,
+
+    constraint sso_used_ids_pkey primary key (tenant_id, provider_id, id_hash),
+    constraint sso_used_ids_provider_id_fkey foreign key (tenant_id, provider_id)
+        references identity.sso_providers (tenant_id, id) on delete cascade,
+    constraint sso_used_ids_id_hash_is_sha256 check (octet_length(id_hash) = 32)
+);
+
+-- What is swept when the next one is used.
+create index sso_used_ids_expires_at_idx on identity.sso_used_ids (tenant_id, provider_id, expires_at);
+
+comment on table identity.sso_used_ids is
+    'One row for each SAML assertion and logout token that was accepted and could still be sent again.';
+comment on column identity.sso_used_ids.id_hash is 'SHA-256 of the assertion''s id, or of the token''s jti.';
+comment on column identity.sso_used_ids.expires_at is 'From then on it is refused for being too old.';
+
+alter table identity.sso_used_ids enable row level security;
+alter table identity.sso_used_ids force row level security;
+create policy sso_used_ids_of_my_tenant on identity.sso_used_ids
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+
+create table identity.sso_sessions (
+    tenant_id           uuid  not null,
+    session_id          uuid  not null,
+    account_id          uuid  not null,
+    provider_session_id text,
+    id_token            bytea,
+
+    constraint sso_sessions_pkey primary key (tenant_id, session_id),
+    constraint sso_sessions_session_id_fkey foreign key (tenant_id, session_id)
+        references identity.user_sessions (tenant_id, id) on delete cascade,
+    constraint sso_sessions_account_id_fkey foreign key (tenant_id, account_id)
+        references identity.user_sso_accounts (tenant_id, id) on delete cascade
+);
+
+-- The sessions that end when the provider says so: of one sign-in there, or all of a person's.
+create index sso_sessions_account_id_idx on identity.sso_sessions (tenant_id, account_id);
+
+comment on table identity.sso_sessions is
+    'One row for each session that began by single sign-on, so that signing out here and there goes together.';
+comment on column identity.sso_sessions.provider_session_id is
+    'What the provider calls its own session: the sid claim, or the SAML SessionIndex.';
+comment on column identity.sso_sessions.id_token is
+    'The id token, sealed like client_secret, which the provider wants back when somebody signs out.';
+
+alter table identity.sso_sessions enable row level security;
+alter table identity.sso_sessions force row level security;
+create policy sso_sessions_of_my_tenant on identity.sso_sessions
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+
+--- identity: single sign-on rules ------------------------------------------------
+-- One function decides for every way in: a browser that comes back, a token exchange, provisioning.
+
+-- >>> sql/identity/sso_claims.sql
+create or replace function identity._claim(claims jsonb, name text)
+    returns jsonb
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    select case when claims ? name then claims -> name else claims #> string_to_array(name, '.') end
+$$;
+
+comment on function identity._claim(jsonb, text) is
+    'A claim by its name, or by the path to it, with dots; null where there is none.';
+
+revoke all on function identity._claim(jsonb, text) from public;
+
+
+create or replace function identity._claim_text(claims jsonb, name text)
+    returns text
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    -- An attribute of a SAML assertion is a list, mostly of one.
+    select nullif(btrim(case when jsonb_typeof(c.value) = 'array' then c.value ->> 0 else c.value #>> '{}' end), '')
+    from (select identity._claim(claims, name)) as c (value)
+$$;
+
+comment on function identity._claim_text(jsonb, text) is
+    'A claim as text, the first of a list; null where it is missing or blank.';
+
+revoke all on function identity._claim_text(jsonb, text) from public;
+
+
+create or replace function identity._claim_has(claims jsonb, name text, value text)
+    returns boolean
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(
+        case when jsonb_typeof(c.value) = 'array' then c.value ? _claim_has.value
+             else c.value #>> '{}' = _claim_has.value end,
+        false)
+    from (select identity._claim(claims, name)) as c (value)
+$$;
+
+comment on function identity._claim_has(jsonb, text, text) is
+    'Whether a claim is the value or, being a list, has it.';
+
+revoke all on function identity._claim_has(jsonb, text, text) from public;
+
+
+create or replace function identity._sso_level(provider identity.sso_providers, claims jsonb)
+    returns smallint
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(max(l.value::smallint), provider.authentication_level)
+    from jsonb_each_text(provider.authentication_levels) as l
+    where identity._claim_has(claims, 'acr', l.key) or identity._claim_has(claims, 'amr', l.key)
+$$;
+
+comment on function identity._sso_level(identity.sso_providers, jsonb) is
+    'The authentication level of a sign-in by what the provider says of how it went.';
+
+revoke all on function identity._sso_level(identity.sso_providers, jsonb) from public;
+
+
+create or replace function identity._sso_email(
+    provider identity.sso_providers,
+    claims jsonb,
+    out email text,
+    out is_verified boolean)
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_said text := lower(identity._claim_text(claims, provider.claim_names ->> 'email_verified'));
+begin
+    email := identity._claim_text(claims, provider.claim_names ->> 'email');
+    if email !~ '^[^\s@]+@[^\s@]+$' or length(email) > 320 then
+        email := null;
+    end if;
+    is_verified := email is not null and (
+        coalesce(v_said = 'true', false)
+        -- Many a company's provider says nothing. Of addresses in a domain that the tenant has shown to be its own,
+        -- and has given to this provider, it is the one to know.
+        or v_said is null and exists (
+            select from identity.sso_domains as d
+            where d.domain = lower(split_part(email, '@', 2))
+              and d.tenant_id = provider.tenant_id
+              and d.provider_id = provider.id
+              and d.verified_at is not null));
+end
+$$;
+
+comment on function identity._sso_email(identity.sso_providers, jsonb) is
+    'The address in the claims, if it is one, and whether it counts as verified: the provider says so, or it says nothing
+and the address lies in a verified domain of the provider.';
+
+revoke all on function identity._sso_email(identity.sso_providers, jsonb) from public;
+
+
+create or replace function identity._mapped_claims(provider_id uuid, claims jsonb)
+    returns jsonb
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select coalesce(jsonb_object_agg(m.claim_name, identity._claim(claims, m.claim_name)), '{}')
+        from (select distinct m.claim_name
+              from identity.sso_role_mappings as m
+              where m.tenant_id = platform.current_tenant_id()
+                and m.provider_id = _mapped_claims.provider_id) as m
+        where identity._claim(claims, m.claim_name) is not null);
+end
+$$;
+
+comment on function identity._mapped_claims(uuid, jsonb) is
+    'Of what a provider says, the claims that roles are mapped to: no more is kept.';
+
+revoke all on function identity._mapped_claims(uuid, jsonb) from public;
+
+
+create or replace function identity._sso_provider(provider_id uuid)
+    returns identity.sso_providers
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_provider identity.sso_providers;
+begin
+    select p.* into v_provider
+    from identity.sso_providers as p
+    where p.tenant_id = platform.current_tenant_id() and p.id = _sso_provider.provider_id;
+    if not found then
+        raise exception 'There is no single sign-on provider %', _sso_provider.provider_id
+            using errcode = 'ZI030', hint = 'The tenant of the context has none of this id.';
+    end if;
+    return v_provider;
+end
+$$;
+
+comment on function identity._sso_provider(uuid) is 'A provider of the context''s tenant. Raises ZI030.';
+
+revoke all on function identity._sso_provider(uuid) from public;
+-- <<<
+
+-- >>> sql/identity/sso_roles.sql
+create or replace function identity._is_last_owner(assignment_id uuid)
+    returns boolean
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    return exists (
+            select
+            from authz.user_roles as a
+            join authz.roles as r on r.tenant_id = a.tenant_id and r.id = a.role_id
+            where a.tenant_id = v_tenant_id and a.id = assignment_id and r.template_name = 'super_admin')
+        and not exists (
+            select
+            from authz.user_roles as a
+            join authz.roles as r on r.tenant_id = a.tenant_id and r.id = a.role_id
+            join identity.users as u on u.tenant_id = a.tenant_id and u.id = a.user_id
+            where a.tenant_id = v_tenant_id
+              and a.id <> assignment_id
+              and a.resource_id is null
+              and not a.is_conditional
+              and r.template_name = 'super_admin'
+              and u.status in ('active', 'locked'));
+end
+$$;
+
+comment on function identity._is_last_owner(uuid) is
+    'Whether with this assignment the tenant would lose the last of those who may everything in it.';
+
+revoke all on function identity._is_last_owner(uuid) from public;
+
+
+create or replace function identity._withdraw_sso_roles(provider_id uuid, user_id uuid, but_for uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_assignment_id uuid;
+begin
+    -- One by one: each may be the last owner once those before it are gone.
+    for v_assignment_id in
+        select a.id
+        from authz.user_roles as a
+        where a.tenant_id = v_tenant_id
+          and a.user_id = _withdraw_sso_roles.user_id
+          and a.source = 'sso'
+          and a.source_id = _withdraw_sso_roles.provider_id
+          and a.role_id <> all (but_for)
+        order by a.id
+    loop
+        if not identity._is_last_owner(v_assignment_id) then
+            delete from authz.user_roles as a where a.tenant_id = v_tenant_id and a.id = v_assignment_id;
+        end if;
+    end loop;
+end
+$$;
+
+comment on function identity._withdraw_sso_roles(uuid, uuid, uuid[]) is
+    'Take the roles from a user that a provider gave, but for some, and for the tenant''s last owner. Roles given by hand
+are left alone.';
+
+revoke all on function identity._withdraw_sso_roles(uuid, uuid, uuid[]) from public;
+
+
+create or replace function identity._sync_sso_roles(provider identity.sso_providers, user_id uuid, claims jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_wanted uuid[];
+    v_held uuid[];
+begin
+    select coalesce(array_agg(w.role_id order by w.role_id), '{}') into v_wanted
+    from (
+        select provider.default_role_id
+        where provider.default_role_id is not null
+        union
+        select m.role_id
+        from identity.sso_role_mappings as m
+        where m.tenant_id = v_tenant_id
+          and m.provider_id = provider.id
+          and identity._claim_has(claims, m.claim_name, m.claim_value)) as w (role_id);
+    select coalesce(array_agg(a.role_id order by a.role_id), '{}') into v_held
+    from authz.user_roles as a
+    where a.tenant_id = v_tenant_id
+      and a.user_id = _sync_sso_roles.user_id
+      and a.source = 'sso'
+      and a.source_id = provider.id;
+    if v_held = v_wanted then
+        return;         -- as a rule: then nobody who changes rights is kept waiting
+    end if;
+
+    perform authz._touch_epoch(v_tenant_id);
+    perform identity._withdraw_sso_roles(provider.id, _sync_sso_roles.user_id, v_wanted);
+    insert into authz.user_roles (tenant_id, user_id, role_id, source, source_id)
+    select v_tenant_id, _sync_sso_roles.user_id, r.id, 'sso', provider.id
+    from authz.roles as r
+    where r.tenant_id = v_tenant_id
+      and r.id = any (v_wanted)
+      -- A role that is full is not given; the person signs in without it.
+      and (r.holders_limit is null or r.holders_limit > (
+          select count(distinct a.user_id)
+          from authz.user_roles as a
+          where a.tenant_id = v_tenant_id and a.role_id = r.id and a.user_id <> _sync_sso_roles.user_id))
+    on conflict do nothing;
+end
+$$;
+
+comment on function identity._sync_sso_roles(identity.sso_providers, uuid, jsonb) is
+    'Give a user the roles that the provider''s claims stand for, and take away those that it gave and whose claim is
+gone.';
+
+revoke all on function identity._sync_sso_roles(identity.sso_providers, uuid, jsonb) from public;
+-- <<<
+
+-- >>> sql/identity/sso_accounts.sql
+-- Which user a provider's account signs in is decided once, at its first sign-in, and stays so: an address that is
+-- given to somebody else leads to nobody's account.
+
+create or replace function identity._may_join(provider identity.sso_providers, user_id uuid)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Another account of the same provider is another person who has been given the address, and providers that do
+    -- not share a linking domain do not answer for each other.
+    return not exists (
+        select
+        from identity.user_sso_accounts as a
+        join identity.sso_providers as p on p.tenant_id = a.tenant_id and p.id = a.provider_id
+        where a.tenant_id = provider.tenant_id
+          and a.user_id = _may_join.user_id
+          and (p.id = provider.id or (p.linking_domain = provider.linking_domain) is not true));
+end
+$$;
+
+comment on function identity._may_join(identity.sso_providers, uuid) is
+    'Whether an account of the provider may be joined to a user by what the provider says: all that the user has are of
+other providers in its linking domain.';
+
+revoke all on function identity._may_join(identity.sso_providers, uuid) from public;
+
+
+create or replace function identity._unlink_sso_account(account identity.user_sso_accounts)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity._revoke_sessions(
+        array(select s.session_id
+              from identity.sso_sessions as s
+              where s.tenant_id = account.tenant_id and s.account_id = account.id),
+        'single sign-on account removed');
+    perform authz._touch_epoch(account.tenant_id);
+    perform identity._withdraw_sso_roles(account.provider_id, account.user_id, '{}');
+    delete from identity.user_sso_accounts as a where a.tenant_id = account.tenant_id and a.id = account.id;
+end
+$$;
+
+comment on function identity._unlink_sso_account(identity.user_sso_accounts) is
+    'Remove a provider''s account with the sessions and the roles it has brought.';
+
+revoke all on function identity._unlink_sso_account(identity.user_sso_accounts) from public;
+
+
+create or replace function identity._disown(user_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_account identity.user_sso_accounts;
+begin
+    perform identity._end_access(_disown.user_id, 'taken over by the owner of the address');
+    delete from identity.user_passwords as p where p.tenant_id = v_tenant_id and p.user_id = _disown.user_id;
+    delete from identity.mfa_factors as f where f.tenant_id = v_tenant_id and f.user_id = _disown.user_id;
+    delete from identity.mfa_recovery_codes as c where c.tenant_id = v_tenant_id and c.user_id = _disown.user_id;
+    for v_account in
+        select a.* from identity.user_sso_accounts as a where a.tenant_id = v_tenant_id and a.user_id = _disown.user_id
+    loop
+        perform identity._unlink_sso_account(v_account);
+    end loop;
+end
+$$;
+
+comment on function identity._disown(uuid) is
+    'Take from a user whose address was never verified all that lets somebody in: whoever set it up may not be the one
+the address belongs to.';
+
+revoke all on function identity._disown(uuid) from public;
+
+
+create or replace function identity._find_sso_user(
+    provider identity.sso_providers,
+    external_id text,
+    email text,
+    email_verified boolean,
+    out outcome text,
+    out user_id uuid)
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user identity.users;
+    v_by_address boolean := false;
+begin
+    select u.* into v_user
+    from identity.users as u
+    where u.tenant_id = provider.tenant_id and u.external_id = _find_sso_user.external_id
+    for no key update;
+    if not found then
+        select u.* into v_user
+        from identity.users as u
+        where u.tenant_id = provider.tenant_id
+          and lower(u.email) = lower(_find_sso_user.email)
+          and u.deleted_at is null
+        for no key update;
+        v_by_address := found;
+    end if;
+
+    if v_user.id is null then
+        outcome := 'unknown';
+    elsif v_user.status not in ('invited', 'active', 'locked') then
+        outcome := 'inactive';
+    elsif v_by_address and (provider.links_verified_email and email_verified) is not true
+          or not identity._may_join(provider, v_user.id) then
+        outcome := 'address_taken';
+    else
+        outcome := 'found';
+        user_id := v_user.id;
+        if v_user.email_verified_at is null then
+            perform identity._disown(v_user.id);
+        end if;
+    end if;
+end
+$$;
+
+comment on function identity._find_sso_user(identity.sso_providers, text, text, boolean) is
+    'The user whom a first sign-in is to be joined to (found), or why there is none: unknown, inactive, address_taken.';
+
+revoke all on function identity._find_sso_user(identity.sso_providers, text, text, boolean) from public;
+
+
+create or replace function identity._create_sso_user(
+    provider identity.sso_providers,
+    external_id text,
+    email text,
+    display_name text)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    insert into identity.users (tenant_id, id, email, display_name, external_id, status)
+    values (provider.tenant_id, v_id, _create_sso_user.email,
+            coalesce(_create_sso_user.display_name, _create_sso_user.email), _create_sso_user.external_id, 'active')
+    on conflict do nothing;
+    return case when found then v_id end;
+end
+$$;
+
+comment on function identity._create_sso_user(identity.sso_providers, text, text, text) is
+    'Make the user of a first sign-in; null when somebody else has just made one of the same address.';
+
+revoke all on function identity._create_sso_user(identity.sso_providers, text, text, text) from public;
+
+
+create or replace function identity._take_in(
+    provider identity.sso_providers,
+    claims jsonb,
+    email text,
+    email_verified boolean,
+    out outcome text,
+    out user_id uuid)
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_external_id text := identity._claim_text(claims, provider.claim_names ->> 'external_id');
+begin
+    select f.outcome, f.user_id into outcome, user_id
+    from identity._find_sso_user(provider, v_external_id, email, email_verified) as f;
+    if outcome <> 'unknown' then
+        return;
+    elsif not provider.creates_users then
+        outcome := 'not_invited';
+    elsif email is null then
+        outcome := 'no_address';
+    else
+        outcome := 'created';
+        user_id := identity._create_sso_user(
+            provider, v_external_id, email, identity._claim_text(claims, provider.claim_names ->> 'display_name'));
+        if user_id is null then
+            -- Somebody else was quicker, and has committed by now.
+            select f.outcome, f.user_id into outcome, user_id
+            from identity._find_sso_user(provider, v_external_id, email, email_verified) as f;
+        end if;
+    end if;
+end
+$$;
+
+comment on function identity._take_in(identity.sso_providers, jsonb, text, boolean) is
+    'The user of an account''s first sign-in: found or created, or why there is none.';
+
+revoke all on function identity._take_in(identity.sso_providers, jsonb, text, boolean) from public;
+
+
+create or replace function identity.link_sso_account(user_id uuid, provider_id uuid, subject text)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes accounts, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_id uuid := platform.new_id();
+begin
+    insert into identity.user_sso_accounts (tenant_id, id, provider_id, subject, user_id)
+    values (platform.current_tenant_id(), v_id, link_sso_account.provider_id, link_sso_account.subject,
+            link_sso_account.user_id);
+    return v_id;
+end
+$$;
+
+comment on function identity.link_sso_account(uuid, uuid, text) is
+    'Let an account at a provider sign in a user of the context''s tenant: the caller vouches for it, as provisioning does,
+or somebody who is signed in and has come back from the provider. Raises 23505 naming user_sso_accounts_subject_key or
+user_sso_accounts_one_per_provider, 23503 when there is no such user or provider.';
+
+revoke all on function identity.link_sso_account(uuid, uuid, text) from public;
+grant execute on function identity.link_sso_account(uuid, uuid, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.unlink_sso_account(account_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes accounts and rights, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_account identity.user_sso_accounts;
+begin
+    select a.* into v_account
+    from identity.user_sso_accounts as a
+    where a.tenant_id = platform.current_tenant_id() and a.id = unlink_sso_account.account_id
+    for update;
+    if not found then
+        return false;
+    end if;
+    perform identity._unlink_sso_account(v_account);
+    return true;
+end
+$$;
+
+comment on function identity.unlink_sso_account(uuid) is
+    'Remove an account at a provider with the sessions and roles it has brought; false when there is none of that id.';
+
+revoke all on function identity.unlink_sso_account(uuid) from public;
+grant execute on function identity.unlink_sso_account(uuid) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/sso_sign_in.sql
+create or replace function identity._refresh_sso_user(
+    provider identity.sso_providers,
+    user_id uuid,
+    claims jsonb,
+    email text,
+    email_verified boolean)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile jsonb := (
+        select jsonb_object_agg(n.key, identity._claim_text(claims, n.value))
+        from jsonb_each_text(provider.claim_names) as n
+        where n.key in ('given_name', 'family_name', 'job_title', 'department', 'locale', 'time_zone')
+          and identity._claim_text(claims, n.value) is not null);
+begin
+    update identity.users as u
+    set display_name = coalesce(
+            identity._claim_text(claims, provider.claim_names ->> 'display_name'), u.display_name),
+        email_verified_at = coalesce(
+            u.email_verified_at,
+            case when email_verified and lower(u.email) = lower(_refresh_sso_user.email) then clock_timestamp() end)
+    where u.tenant_id = provider.tenant_id and u.id = _refresh_sso_user.user_id;
+    -- Apart, since naming the status takes one's turn among those who change rights.
+    update identity.users as u
+    set status = 'active'
+    where u.tenant_id = provider.tenant_id and u.id = _refresh_sso_user.user_id and u.status = 'invited';
+    if v_profile is not null then
+        perform identity.save_profile(_refresh_sso_user.user_id, v_profile);
+    end if;
+end
+$$;
+
+comment on function identity._refresh_sso_user(identity.sso_providers, uuid, jsonb, text, boolean) is
+    'Keep of a user what the provider says, but never another address: a password is reset by it.';
+
+revoke all on function identity._refresh_sso_user(identity.sso_providers, uuid, jsonb, text, boolean) from public;
+
+
+create or replace function identity._find_sso_account(provider_id uuid, subject text)
+    returns identity.user_sso_accounts
+    language plpgsql
+    volatile                -- sees what was committed while it waited for its turn
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_account identity.user_sso_accounts;
+begin
+    select a.* into v_account
+    from identity.user_sso_accounts as a
+    where a.tenant_id = platform.current_tenant_id()
+      and a.provider_id = _find_sso_account.provider_id
+      and a.subject = _find_sso_account.subject;
+    if not found then
+        -- Many first sign-ins of one account at once take turns, and all but one find what that one has made.
+        perform pg_advisory_xact_lock(
+            hashtextextended(_find_sso_account.provider_id || ' ' || _find_sso_account.subject, 7316));
+        select a.* into v_account
+        from identity.user_sso_accounts as a
+        where a.tenant_id = platform.current_tenant_id()
+          and a.provider_id = _find_sso_account.provider_id
+          and a.subject = _find_sso_account.subject;
+    end if;
+    return v_account;
+end
+$$;
+
+comment on function identity._find_sso_account(uuid, text) is
+    'The account by which a provider knows somebody; where there is none yet, the caller alone may make it.';
+
+revoke all on function identity._find_sso_account(uuid, text) from public;
+
+
+create or replace function identity.sign_in_with_sso(
+    provider_id uuid,
+    subject text,
+    claims jsonb,
+    ip_address inet default null,
+    user_agent text default null)
+    returns table (outcome text, user_id uuid, account_id uuid, authentication_level smallint,
+                   requires_second_factor boolean)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- decides about people and their accounts, which no group role can write
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_provider identity.sso_providers := identity._sso_provider(sign_in_with_sso.provider_id);
+    v_account identity.user_sso_accounts;
+    v_user identity.users;
+    v_email record;
+begin
+    select e.email, e.is_verified into v_email from identity._sso_email(v_provider, claims) as e;
+    v_account := identity._find_sso_account(v_provider.id, sign_in_with_sso.subject);
+    if not v_provider.is_enabled then
+        outcome := 'provider_disabled';
+    elsif v_account.id is null then
+        select t.outcome, t.user_id into outcome, user_id
+        from identity._take_in(v_provider, claims, v_email.email, v_email.is_verified) as t;
+    else
+        outcome := 'known';
+        user_id := v_account.user_id;
+    end if;
+
+    select u.* into v_user
+    from identity.users as u
+    where u.tenant_id = v_tenant_id and u.id = sign_in_with_sso.user_id
+    for no key update;
+    -- A lock-out comes from guessed passwords, which anybody can cause; here none is taken.
+    if v_user.id is not null
+       and (v_user.deleted_at is not null or v_user.status not in ('invited', 'active', 'locked')) then
+        outcome := 'inactive';
+    end if;
+
+    if outcome in ('known', 'found', 'created') then
+        outcome := 'success';
+        authentication_level := identity._sso_level(v_provider, claims);
+        insert into identity.user_sso_accounts as a (
+            tenant_id, provider_id, subject, user_id, email, email_verified, claims, last_login_at)
+        values (
+            v_tenant_id, v_provider.id, sign_in_with_sso.subject, sign_in_with_sso.user_id, v_email.email,
+            v_email.is_verified, identity._mapped_claims(v_provider.id, claims), clock_timestamp())
+        on conflict on constraint user_sso_accounts_subject_key do update
+        set email = excluded.email,
+            email_verified = excluded.email_verified,
+            claims = excluded.claims,
+            last_login_at = excluded.last_login_at
+        returning a.id into account_id;
+        perform identity._refresh_sso_user(
+            v_provider, sign_in_with_sso.user_id, claims, v_email.email, v_email.is_verified);
+        perform identity._sync_sso_roles(v_provider, sign_in_with_sso.user_id, claims);
+        requires_second_factor := authentication_level < 2
+            and identity.requires_second_factor(sign_in_with_sso.user_id);
+    else
+        user_id := null;
+    end if;
+    insert into identity.login_attempts (tenant_id, user_id, email, method, outcome, ip_address, user_agent)
+    values (v_tenant_id, v_user.id, coalesce(v_email.email, v_user.email, 'unknown'), 'sso',
+            case when sign_in_with_sso.outcome in ('success', 'inactive') then sign_in_with_sso.outcome else 'refused' end,
+            sign_in_with_sso.ip_address, sign_in_with_sso.user_agent);
+    return next;
+end
+$$;
+
+comment on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) is
+    'Decide on somebody whom a provider of the context''s tenant calls by a subject, in claims that the caller has
+verified. With success: the user, found by provider and subject, or at the first time joined or made as the provider''s
+settings allow, profile and roles kept in step; start the session with the level returned, or ask for a second factor
+before. Otherwise inactive, address_taken, not_invited, no_address or provider_disabled: it raises nothing about the
+person, so that the record can be committed. Raises ZI030 when there is no such provider.';
+
+revoke all on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) from public;
+grant execute on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/sso_requests.sql
+-- A state is 48 bytes in base64url: the tenant's id, so that a context can be opened for it, and 32 random ones. Its 64
+-- characters fit into a SAML RelayState, which holds 80 bytes; one of our tokens would not.
+
+create or replace function identity._tenant_of_state(state text)
+    returns uuid
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when state ~ '^[A-Za-z0-9_-]{64}$'
+            then encode(substr(decode(translate(state, '-_', '+/'), 'base64'), 1, 16), 'hex')::uuid
+    end
+$$;
+
+comment on function identity._tenant_of_state(text) is 'The tenant that a state claims to belong to; null when it is no state.';
+
+revoke all on function identity._tenant_of_state(text) from public;
+
+
+create or replace function identity.begin_sso_request(
+    provider_id uuid,
+    redirect_uri text,
+    return_to text,
+    nonce text,
+    code_verifier text,
+    max_age interval default null)
+    returns table (state text, browser_token text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes requests, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_provider identity.sso_providers := identity._sso_provider(begin_sso_request.provider_id);
+begin
+    if not v_provider.is_enabled then
+        raise exception 'Provider % is not enabled', v_provider.name
+            using errcode = 'ZI031', hint = 'Enable it with identity.save_sso_provider() first.';
+    end if;
+    state := translate(encode(uuid_send(v_tenant_id) || platform.random_bytes(32), 'base64'), E'+/\n', '-_');
+    browser_token := translate(encode(platform.random_bytes(32), 'base64'), '+/=', '-_');
+    delete from identity.sso_requests as r
+    where r.tenant_id = v_tenant_id
+      and r.state_hash in (
+          select e.state_hash
+          from identity.sso_requests as e
+          where e.tenant_id = v_tenant_id and e.expires_at < clock_timestamp()
+          order by e.expires_at
+          limit 20
+          for update skip locked);
+    insert into identity.sso_requests (tenant_id, state_hash, browser_hash, provider_id, redirect_uri, return_to,
+                                       nonce, code_verifier, max_age, expires_at)
+    values (v_tenant_id, identity._token_hash(state), identity._token_hash(browser_token), v_provider.id,
+            begin_sso_request.redirect_uri, begin_sso_request.return_to, begin_sso_request.nonce,
+            begin_sso_request.code_verifier, begin_sso_request.max_age, clock_timestamp() + interval '10 minutes');
+    return next;
+end
+$$;
+
+comment on function identity.begin_sso_request(uuid, text, text, text, text, interval) is
+    'Remember for ten minutes that somebody is being sent to a provider of the context''s tenant; returns the state to send
+along, and what the browser is to keep in a cookie. Raises ZI030 when there is no such provider, ZI031 when it is not
+enabled, 23514 naming sso_requests_return_to_our_own when return_to is no page of ours.';
+
+revoke all on function identity.begin_sso_request(uuid, text, text, text, text, interval) from public;
+grant execute on function identity.begin_sso_request(uuid, text, text, text, text, interval) to enterprise_ai_gateway;
+
+
+create or replace function identity.take_sso_request(state text, browser_token text)
+    returns table (tenant_id uuid, provider_id uuid, redirect_uri text, return_to text, nonce text,
+                   code_verifier text, max_age interval)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- the state is the proof; it is read and used up for its bearer
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := identity._tenant_of_state(state);
+    v_outer text := current_setting('enterprise_ai.context', true);
+    v_request identity.sso_requests;
+begin
+    perform platform._seal_context(jsonb_build_object('tenant_id', v_tenant_id));
+    -- One conditional delete: of many who come back with the same state, one finds it.
+    delete from identity.sso_requests as r
+    where r.tenant_id = v_tenant_id
+      and r.state_hash = identity._token_hash(take_sso_request.state)
+      and r.browser_hash = identity._token_hash(take_sso_request.browser_token)
+    returning r.* into v_request;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+    if v_request.tenant_id is null or v_request.expires_at < clock_timestamp() then
+        raise exception 'The sign-in was not begun in this browser, is completed already, or took too long'
+            using errcode = 'ZI032', hint = 'Begin it again; nobody has been signed in.';
+    end if;
+    return query
+        select v_request.tenant_id, v_request.provider_id, v_request.redirect_uri, v_request.return_to,
+               v_request.nonce, v_request.code_verifier, v_request.max_age;
+end
+$$;
+
+comment on function identity.take_sso_request(text, text) is
+    'What was remembered of a sign-in that comes back from a provider, once, and only to the browser that began it. The
+caller''s context stays as it was. Raises ZI032.';
+
+revoke all on function identity.take_sso_request(text, text) from public;
+grant execute on function identity.take_sso_request(text, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.use_sso_id(provider_id uuid, id text, expires_at timestamptz)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes what was used, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    delete from identity.sso_used_ids as i
+    where i.tenant_id = v_tenant_id
+      and i.provider_id = use_sso_id.provider_id
+      and i.id_hash in (
+          select e.id_hash
+          from identity.sso_used_ids as e
+          where e.tenant_id = v_tenant_id
+            and e.provider_id = use_sso_id.provider_id
+            and e.expires_at < clock_timestamp()
+          order by e.expires_at
+          limit 20
+          for update skip locked);
+    insert into identity.sso_used_ids (tenant_id, provider_id, id_hash, expires_at)
+    values (v_tenant_id, use_sso_id.provider_id, identity._token_hash(use_sso_id.id), use_sso_id.expires_at)
+    on conflict do nothing;
+    if not found then
+        raise exception 'The assertion or token % was used before', use_sso_id.id
+            using errcode = 'ZI033', hint = 'Somebody may have copied it; nothing has been changed.';
+    end if;
+end
+$$;
+
+comment on function identity.use_sso_id(uuid, text, timestamptz) is
+    'Accept an assertion or a logout token of a provider, by its id, until it expires. Raises ZI033 the second time.';
+
+revoke all on function identity.use_sso_id(uuid, text, timestamptz) from public;
+grant execute on function identity.use_sso_id(uuid, text, timestamptz) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/sso_sessions.sql
+create or replace function identity.note_sso_session(
+    session_id uuid,
+    account_id uuid,
+    provider_session_id text default null,
+    id_token bytea default null)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into identity.sso_sessions (tenant_id, session_id, account_id, provider_session_id, id_token)
+    values (platform.current_tenant_id(), note_sso_session.session_id, note_sso_session.account_id,
+            note_sso_session.provider_session_id, note_sso_session.id_token);
+end
+$$;
+
+comment on function identity.note_sso_session(uuid, uuid, text, bytea) is
+    'Remember which account at a provider began a session, what the provider calls its own, and the sealed id token.';
+
+revoke all on function identity.note_sso_session(uuid, uuid, text, bytea) from public;
+grant execute on function identity.note_sso_session(uuid, uuid, text, bytea) to enterprise_ai_gateway;
+
+
+create or replace function identity.sso_session(session_id uuid)
+    returns table (provider_id uuid, subject text, provider_session_id text, id_token bytea)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select a.provider_id, a.subject, s.provider_session_id, s.id_token
+        from identity.sso_sessions as s
+        join identity.user_sso_accounts as a on a.tenant_id = s.tenant_id and a.id = s.account_id
+        where s.tenant_id = platform.current_tenant_id() and s.session_id = sso_session.session_id;
+end
+$$;
+
+comment on function identity.sso_session(uuid) is
+    'What is needed to sign out at the provider that a session of the context''s tenant began with; nothing when it began
+otherwise.';
+
+revoke all on function identity.sso_session(uuid) from public;
+grant execute on function identity.sso_session(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.end_sso_sessions(
+    provider_id uuid,
+    subject text default null,
+    provider_session_id text default null)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes sessions, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+begin
+    if end_sso_sessions.subject is null and end_sso_sessions.provider_session_id is null then
+        raise exception 'Neither a subject nor a session of the provider is named'
+            using errcode = 'ZI034', hint = 'Nothing has been ended; a logout token names at least one of them.';
+    end if;
+    return identity._revoke_sessions(
+        array(select s.session_id
+              from identity.user_sso_accounts as a
+              join identity.sso_sessions as s on s.tenant_id = a.tenant_id and s.account_id = a.id
+              where a.tenant_id = v_tenant_id
+                and a.provider_id = end_sso_sessions.provider_id
+                and (end_sso_sessions.subject is null or a.subject = end_sso_sessions.subject)
+                and (end_sso_sessions.provider_session_id is null
+                     or s.provider_session_id = end_sso_sessions.provider_session_id)),
+        'signed out at the identity provider');
+end
+$$;
+
+comment on function identity.end_sso_sessions(uuid, text, text) is
+    'End the sessions with their refresh families that began with a provider, of a subject, of one of the provider''s own
+sessions, or of both; returns how many were alive. Raises ZI034 when neither is named.';
+
+revoke all on function identity.end_sso_sessions(uuid, text, text) from public;
+grant execute on function identity.end_sso_sessions(uuid, text, text) to enterprise_ai_gateway;
+-- <<<
+
+-- >>> sql/identity/sso_domains.sql
+create or replace function identity.claim_sso_domain(domain text, provider_id uuid)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes a catalogue of all tenants
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_provider identity.sso_providers := identity._sso_provider(claim_sso_domain.provider_id);
+    v_token text := 'enterprise-ai-verification=' || encode(platform.random_bytes(16), 'hex');
+begin
+    if exists (select from identity.sso_domains as d
+               where d.domain = lower(claim_sso_domain.domain)
+                 and d.tenant_id <> v_provider.tenant_id
+                 and d.verified_at is not null) then
+        raise exception 'The domain % belongs to somebody else', lower(claim_sso_domain.domain)
+            using errcode = 'ZI035', hint = 'Another tenant has shown that it is theirs.';
+    end if;
+    insert into identity.sso_domains as d (domain, tenant_id, provider_id, verification_token)
+    values (lower(claim_sso_domain.domain), v_provider.tenant_id, v_provider.id, v_token)
+    on conflict on constraint sso_domains_pkey do update set provider_id = excluded.provider_id
+    returning d.verification_token into v_token;
+    return v_token;
+end
+$$;
+
+comment on function identity.claim_sso_domain(text, uuid) is
+    'Have the people of an e-mail domain sent to a provider of the context''s tenant, once the domain is shown to be the
+tenant''s: by a TXT record in its DNS with the text returned. Again for a domain that the tenant has: another provider,
+the same text. Raises ZI030, and ZI035 when another tenant has shown that it is theirs.';
+
+revoke all on function identity.claim_sso_domain(text, uuid) from public;
+grant execute on function identity.claim_sso_domain(text, uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.verify_sso_domain(domain text, found_texts text[], is_enforced boolean default null)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes a catalogue of all tenants
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_domain identity.sso_domains;
+begin
+    select d.* into v_domain
+    from identity.sso_domains as d
+    where d.domain = lower(verify_sso_domain.domain) and d.tenant_id = v_tenant_id
+    for update;
+    if not found then
+        raise exception 'The domain % was not claimed', lower(verify_sso_domain.domain)
+            using errcode = 'ZI036', hint = 'Claim it with identity.claim_sso_domain() first.';
+    elsif (v_domain.verification_token = any (found_texts)) is not true then
+        return false;
+    end if;
+    update identity.sso_domains as d
+    set verified_at = coalesce(d.verified_at, clock_timestamp()),
+        is_enforced = coalesce(verify_sso_domain.is_enforced, d.is_enforced)
+    where d.domain = v_domain.domain and d.tenant_id = v_tenant_id;
+    return true;
+end
+$$;
+
+comment on function identity.verify_sso_domain(text, text[], boolean) is
+    'Whether the text that shows that a domain is the tenant''s is among those that the caller has just found in its DNS; if
+so the domain counts, and with is_enforced its people no longer sign in by password. Raises ZI036 when it was not
+claimed, 23505 naming sso_domains_domain_key when another tenant has been quicker.';
+
+revoke all on function identity.verify_sso_domain(text, text[], boolean) from public;
+grant execute on function identity.verify_sso_domain(text, text[], boolean) to enterprise_ai_gateway;
+
+
+create or replace function identity.release_sso_domain(domain text)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes a catalogue of all tenants
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from identity.sso_domains as d
+    where d.domain = lower(release_sso_domain.domain) and d.tenant_id = platform.current_tenant_id();
+    return found;
+end
+$$;
+
+comment on function identity.release_sso_domain(text) is
+    'Give up a domain of the context''s tenant; false when it has none of the name.';
+
+revoke all on function identity.release_sso_domain(text) from public;
+grant execute on function identity.release_sso_domain(text) to enterprise_ai_gateway;
+
+
+create or replace function identity.sso_domains_of(provider_id uuid)
+    returns table (domain text, verification_token text, verified_at timestamptz, is_enforced boolean)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads a catalogue of all tenants, and shows the tenant's own
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select d.domain, d.verification_token, d.verified_at, d.is_enforced
+        from identity.sso_domains as d
+        where d.tenant_id = platform.current_tenant_id() and d.provider_id = sso_domains_of.provider_id
+        order by d.domain;
+end
+$$;
+
+comment on function identity.sso_domains_of(uuid) is 'The domains that a provider of the context''s tenant has, or has claimed.';
+
+revoke all on function identity.sso_domains_of(uuid) from public;
+grant execute on function identity.sso_domains_of(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.route_sso(email text)
+    returns table (tenant_id uuid, provider_id uuid, is_enforced boolean)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- leads to the tenant, before a context is open
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select d.tenant_id, d.provider_id, d.is_enforced
+        from identity.sso_domains as d
+        where d.domain = lower(substring(route_sso.email from '@([^@]+)$')) and d.verified_at is not null;
+end
+$$;
+
+comment on function identity.route_sso(text) is
+    'The tenant and the provider where people of an address''s domain sign in; nothing when the domain is nobody''s.';
+
+revoke all on function identity.route_sso(text) from public;
+grant execute on function identity.route_sso(text) to enterprise_ai_gateway;
+
+
+create or replace function identity._must_use_sso(email text)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return exists (
+        select
+        from identity.sso_domains as d
+        join identity.sso_providers as p on p.tenant_id = d.tenant_id and p.id = d.provider_id
+        where d.domain = lower(split_part(_must_use_sso.email, '@', 2))
+          and d.tenant_id = platform.current_tenant_id()
+          and d.is_enforced
+          and p.is_enabled);
+end
+$$;
+
+comment on function identity._must_use_sso(text) is
+    'Whether people of an address''s domain sign in to the context''s tenant through their provider only.';
+
+revoke all on function identity._must_use_sso(text) from public;
+-- <<<
+
+-- >>> sql/identity/sso_providers.sql
+create or replace function identity.save_sso_provider(name text, settings jsonb)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes providers, which no group role can: who sets one up decides who is who
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_provider identity.sso_providers;
+    v_changed identity.sso_providers;
+    v_unknown text := (
+        select string_agg(k.key, ', ')
+        from jsonb_object_keys(settings) as k (key)
+        where k.key not in (
+            'display_name', 'protocol', 'is_enabled', 'issuer', 'client_id', 'signing_certificate', 'scopes',
+            'authorization_endpoint', 'token_endpoint', 'userinfo_endpoint', 'single_sign_on_url',
+            'single_logout_url', 'signing_certificates', 'claim_names', 'authentication_level',
+            'authentication_levels', 'linking_domain', 'links_verified_email', 'creates_users', 'default_role_id'));
+begin
+    if v_unknown is not null then
+        raise exception 'A single sign-on provider has no %', v_unknown
+            using errcode = 'ZI037', hint = 'Its settings are the columns of identity.sso_providers; secrets are set apart.';
+    end if;
+    select p.* into v_provider
+    from identity.sso_providers as p
+    where p.tenant_id = v_tenant_id and p.name = save_sso_provider.name
+    for no key update;
+    if not found then
+        insert into identity.sso_providers as p (
+            tenant_id, name, display_name, protocol, issuer, client_id, single_sign_on_url, signing_certificates,
+            authorization_endpoint, token_endpoint, userinfo_endpoint)
+        select v_tenant_id, save_sso_provider.name, coalesce(s.display_name, save_sso_provider.name), s.protocol,
+               s.issuer, s.client_id, s.single_sign_on_url, s.signing_certificates, s.authorization_endpoint,
+               s.token_endpoint, s.userinfo_endpoint
+        from jsonb_populate_record(null::identity.sso_providers, settings) as s
+        returning p.* into v_provider;
+    end if;
+
+    v_changed := jsonb_populate_record(v_provider, settings);
+    -- The same subject is another person elsewhere.
+    if (v_changed.protocol, v_changed.issuer) is distinct from (v_provider.protocol, v_provider.issuer)
+       and exists (select from identity.user_sso_accounts as a
+                   where a.tenant_id = v_tenant_id and a.provider_id = v_provider.id) then
+        raise exception 'People sign in through provider %, so its protocol and issuer are fixed', name
+            using errcode = 'ZI038', hint = 'Add the new one as another provider; nothing has been changed.';
+    end if;
+    update identity.sso_providers as p
+    set display_name = v_changed.display_name,
+        protocol = v_changed.protocol,
+        is_enabled = v_changed.is_enabled,
+        issuer = v_changed.issuer,
+        client_id = v_changed.client_id,
+        signing_certificate = v_changed.signing_certificate,
+        scopes = v_changed.scopes,
+        authorization_endpoint = v_changed.authorization_endpoint,
+        token_endpoint = v_changed.token_endpoint,
+        userinfo_endpoint = v_changed.userinfo_endpoint,
+        single_sign_on_url = v_changed.single_sign_on_url,
+        single_logout_url = v_changed.single_logout_url,
+        signing_certificates = v_changed.signing_certificates,
+        claim_names = v_changed.claim_names,
+        authentication_level = v_changed.authentication_level,
+        authentication_levels = v_changed.authentication_levels,
+        linking_domain = v_changed.linking_domain,
+        links_verified_email = v_changed.links_verified_email,
+        creates_users = v_changed.creates_users,
+        default_role_id = v_changed.default_role_id
+    where p.tenant_id = v_tenant_id and p.id = v_provider.id;
+    return v_provider.id;
+end
+$$;
+
+comment on function identity.save_sso_provider(text, jsonb) is
+    'Make a provider of the context''s tenant, or change what is named of the one of the name, as {"column": value, …};
+returns its id. Raises ZI037 for what a provider does not have, ZI038 when people already sign in through it and it would
+become another, 23514 naming the rule for values that do not fit.';
+
+revoke all on function identity.save_sso_provider(text, jsonb) from public;
+grant execute on function identity.save_sso_provider(text, jsonb) to enterprise_ai_gateway;
+
+
+create or replace function identity.set_sso_secrets(provider_id uuid, client_secret bytea, signing_key bytea)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes secrets, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_provider identity.sso_providers := identity._sso_provider(set_sso_secrets.provider_id);
+begin
+    update identity.sso_providers as p
+    set client_secret = coalesce(set_sso_secrets.client_secret, p.client_secret),
+        signing_key = coalesce(set_sso_secrets.signing_key, p.signing_key)
+    where p.tenant_id = v_provider.tenant_id and p.id = v_provider.id;
+end
+$$;
+
+comment on function identity.set_sso_secrets(uuid, bytea, bytea) is
+    'Store the sealed secrets of a provider; a null leaves the one that is there. Raises ZI030.';
+
+revoke all on function identity.set_sso_secrets(uuid, bytea, bytea) from public;
+grant execute on function identity.set_sso_secrets(uuid, bytea, bytea) to enterprise_ai_gateway;
+
+
+create or replace function identity.sso_secrets(provider_id uuid)
+    returns table (client_secret bytea, signing_key bytea)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads secrets, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_provider identity.sso_providers := identity._sso_provider(sso_secrets.provider_id);
+begin
+    client_secret := v_provider.client_secret;
+    signing_key := v_provider.signing_key;
+    return next;
+end
+$$;
+
+comment on function identity.sso_secrets(uuid) is 'The sealed secrets of a provider, for those who sign people in. Raises ZI030.';
+
+revoke all on function identity.sso_secrets(uuid) from public;
+grant execute on function identity.sso_secrets(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.delete_sso_provider(provider_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes providers, accounts and rights, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_provider identity.sso_providers := identity._sso_provider(delete_sso_provider.provider_id);
+    v_account identity.user_sso_accounts;
+begin
+    for v_account in
+        select a.*
+        from identity.user_sso_accounts as a
+        where a.tenant_id = v_provider.tenant_id and a.provider_id = v_provider.id
+        order by a.id
+    loop
+        perform identity._unlink_sso_account(v_account);
+    end loop;
+    delete from identity.sso_domains as d where d.tenant_id = v_provider.tenant_id and d.provider_id = v_provider.id;
+    delete from identity.sso_providers as p where p.tenant_id = v_provider.tenant_id and p.id = v_provider.id;
+end
+$$;
+
+comment on function identity.delete_sso_provider(uuid) is
+    'Remove a provider with its accounts, the sessions and roles these have brought, and its domains; the users stay. Raises
+ZI030.';
+
+revoke all on function identity.delete_sso_provider(uuid) from public;
+grant execute on function identity.delete_sso_provider(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.map_sso_role(provider_id uuid, claim_name text, claim_value text, role_name text)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes mappings, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_role_id uuid := (select r.id from authz.roles as r where r.tenant_id = v_tenant_id and r.name = role_name);
+    v_id uuid;
+begin
+    if v_role_id is null then
+        raise exception 'There is no role %', role_name
+            using errcode = 'ZI039', hint = 'Roles are named as in authz.roles.';
+    end if;
+    insert into identity.sso_role_mappings as m (tenant_id, provider_id, claim_name, claim_value, role_id)
+    values (v_tenant_id, map_sso_role.provider_id, map_sso_role.claim_name, map_sso_role.claim_value, v_role_id)
+    on conflict on constraint sso_role_mappings_one_per_claim_and_role do nothing;
+    select m.id into v_id
+    from identity.sso_role_mappings as m
+    where m.tenant_id = v_tenant_id
+      and m.provider_id = map_sso_role.provider_id
+      and m.claim_name = map_sso_role.claim_name
+      and m.claim_value = map_sso_role.claim_value
+      and m.role_id = v_role_id;
+    return v_id;
+end
+$$;
+
+comment on function identity.map_sso_role(uuid, text, text, text) is
+    'Have a claim of a provider stand for a role, from each person''s next sign-in on; returns the mapping''s id. Raises
+ZI039 for an unknown role.';
+
+revoke all on function identity.map_sso_role(uuid, text, text, text) from public;
+grant execute on function identity.map_sso_role(uuid, text, text, text) to enterprise_ai_gateway;
+
+
+create or replace function identity.unmap_sso_role(mapping_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- writes mappings and rights, which no group role can
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.current_tenant_id();
+    v_mapping identity.sso_role_mappings;
+    v_account identity.user_sso_accounts;
+begin
+    delete from identity.sso_role_mappings as m
+    where m.tenant_id = v_tenant_id and m.id = unmap_sso_role.mapping_id
+    returning m.* into v_mapping;
+    if not found then
+        return false;
+    end if;
+    for v_account in
+        select a.*
+        from authz.user_roles as held
+        join identity.user_sso_accounts as a
+            on a.tenant_id = held.tenant_id and a.provider_id = held.source_id and a.user_id = held.user_id
+        where held.tenant_id = v_tenant_id
+          and held.source = 'sso'
+          and held.source_id = v_mapping.provider_id
+          and held.role_id = v_mapping.role_id
+        order by a.id
+    loop
+        perform identity._sync_sso_roles(
+            identity._sso_provider(v_mapping.provider_id), v_account.user_id, v_account.claims);
+    end loop;
+    return true;
+end
+$$;
+
+comment on function identity.unmap_sso_role(uuid) is
+    'Take a mapping away, and at once the role from those who have it by this mapping alone; false when there is none of
+that id.';
+
+revoke all on function identity.unmap_sso_role(uuid) from public;
+grant execute on function identity.unmap_sso_role(uuid) to enterprise_ai_gateway;
+-- <<<
 
 --- platform: ranges of text ------------------------------------------------------
 -- GiST has no equality for text without the extension btree_gist. A range of text from a value to itself
@@ -1367,6 +2874,49 @@ create policy usage_ingest_keys_of_my_tenant on llm.usage_ingest_keys
 --   drop function llm._check_job_transition();
 --   drop function llm._refuse_change();
 --   drop type platform.text_range;
+--   drop function identity.unmap_sso_role(uuid);
+--   drop function identity.map_sso_role(uuid, text, text, text);
+--   drop function identity.delete_sso_provider(uuid);
+--   drop function identity.sso_secrets(uuid);
+--   drop function identity.set_sso_secrets(uuid, bytea, bytea);
+--   drop function identity.save_sso_provider(text, jsonb);
+--   drop function identity._must_use_sso(text);
+--   drop function identity.route_sso(text);
+--   drop function identity.sso_domains_of(uuid);
+--   drop function identity.release_sso_domain(text);
+--   drop function identity.verify_sso_domain(text, text[], boolean);
+--   drop function identity.claim_sso_domain(text, uuid);
+--   drop function identity.end_sso_sessions(uuid, text, text);
+--   drop function identity.sso_session(uuid);
+--   drop function identity.note_sso_session(uuid, uuid, text, bytea);
+--   drop function identity.use_sso_id(uuid, text, timestamptz);
+--   drop function identity.take_sso_request(text, text);
+--   drop function identity.begin_sso_request(uuid, text, text, text, text, interval);
+--   drop function identity._tenant_of_state(text);
+--   drop function identity.sign_in_with_sso(uuid, text, jsonb, inet, text);
+--   drop function identity._find_sso_account(uuid, text);
+--   drop function identity._refresh_sso_user(identity.sso_providers, uuid, jsonb, text, boolean);
+--   drop function identity.unlink_sso_account(uuid);
+--   drop function identity.link_sso_account(uuid, uuid, text);
+--   drop function identity._take_in(identity.sso_providers, jsonb, text, boolean);
+--   drop function identity._create_sso_user(identity.sso_providers, text, text, text);
+--   drop function identity._find_sso_user(identity.sso_providers, text, text, boolean);
+--   drop function identity._disown(uuid);
+--   drop function identity._unlink_sso_account(identity.user_sso_accounts);
+--   drop function identity._may_join(identity.sso_providers, uuid);
+--   drop function identity._sync_sso_roles(identity.sso_providers, uuid, jsonb);
+--   drop function identity._withdraw_sso_roles(uuid, uuid, uuid[]);
+--   drop function identity._is_last_owner(uuid);
+--   drop function identity._sso_provider(uuid);
+--   drop function identity._mapped_claims(uuid, jsonb);
+--   drop function identity._sso_email(identity.sso_providers, jsonb);
+--   drop function identity._sso_level(identity.sso_providers, jsonb);
+--   drop function identity._claim_has(jsonb, text, text);
+--   drop function identity._claim_text(jsonb, text);
+--   drop function identity._claim(jsonb, text);
+--   drop table identity.sso_sessions;
+--   drop table identity.sso_used_ids;
+--   drop table identity.sso_requests;
 --   drop table identity.sso_role_mappings;
 --   drop table identity.user_sso_accounts;
 --   drop table identity.sso_domains;

@@ -70,6 +70,8 @@ SPECIAL: dict[str, dict[str, str]] = {
     "identity.one_time_tokens": {"email": "'ada@example.com'", "expires_at": "now() + interval '1 hour'"},
     "identity.refresh_tokens": {"expires_at": "now() + interval '1 hour'"},
     "identity.sso_domains": {"domain": "replace(platform.new_id()::text, '-', '') || '.test'"},
+    "identity.sso_providers": {"issuer": "'https://' || platform.new_id()"},
+    "identity.sso_requests": {"return_to": "'/'"},
     "identity.user_passwords": {"password_hash": "'$argon2id$v=19$'"},
     "identity.user_sessions": {
         "idle_expires_at": "now() + interval '1 hour'",

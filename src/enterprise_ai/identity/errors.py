@@ -157,6 +157,78 @@ class AdministratorExists(Error):
     sqlstate = "ZI041"
 
 
+class SsoProviderNotFound(Error):
+    """The tenant of the context has no such single sign-on provider."""
+
+    sqlstate = "ZI030"
+
+
+class SsoProviderNotEnabled(Error):
+    """Nobody can sign in through the provider at present."""
+
+    sqlstate = "ZI031"
+
+
+class SsoRequestNotFound(Error):
+    """The sign-in was not begun in this browser, is completed already, or took too long: begin it again."""
+
+    sqlstate = "ZI032"
+
+
+class SsoReplay(Error):
+    """The assertion or logout token was used before."""
+
+    sqlstate = "ZI033"
+
+
+class SsoLogoutNamesNobody(Error):
+    """A sign-out at the provider names neither a subject nor a session."""
+
+    sqlstate = "ZI034"
+
+
+class SsoDomainTaken(Error):
+    """Another tenant has shown that the domain is theirs."""
+
+    sqlstate = "ZI035"
+
+
+class SsoDomainNotClaimed(Error):
+    """The tenant of the context has not claimed the domain."""
+
+    sqlstate = "ZI036"
+
+
+class UnknownSsoSetting(Error):
+    """A single sign-on provider has no such setting."""
+
+    sqlstate = "ZI037"
+
+
+class SsoProviderFixed(Error):
+    """People already sign in through the provider, so it cannot become another."""
+
+    sqlstate = "ZI038"
+
+
+class SsoRoleNotFound(Error):
+    """The tenant has no role of the name to map a claim to."""
+
+    sqlstate = "ZI039"
+
+
+class SsoSubjectLinked(Error):
+    """The account at the provider signs in somebody already."""
+
+    constraint = "user_sso_accounts_subject_key"
+
+
+class SsoAccountExists(Error):
+    """The user already has an account at the provider."""
+
+    constraint = "user_sso_accounts_one_per_provider"
+
+
 class UnderLegalHold(Error):
     """A legal hold in force keeps the data; nothing was removed."""
 
