@@ -100,6 +100,7 @@ create schema llm;
 create schema analytics;
 create schema security;
 create schema audit;
+create schema authz_parts;
 create schema llm_parts;
 create schema analytics_parts;
 create schema audit_parts;
@@ -111,6 +112,7 @@ comment on schema llm is 'What was said to which model: providers, prices, conve
 comment on schema analytics is 'What it cost and against whose budget; how the system is used.';
 comment on schema security is 'Which data is sensitive and how it is protected; compliance.';
 comment on schema audit is 'What happened: events, row versions, approvals, security events, evidence.';
+comment on schema authz_parts is 'Monthly partitions of authz tables. Nobody is granted anything here: the parent has the row security.';
 comment on schema llm_parts is 'Monthly partitions of llm tables. Nobody is granted anything here: the parent has the row security.';
 comment on schema analytics_parts is 'Monthly partitions of analytics tables. Nobody is granted anything here: the parent has the row security.';
 comment on schema audit_parts is 'Monthly partitions of audit tables. Nobody is granted anything here: the parent has the row security.';
@@ -118,7 +120,7 @@ comment on schema audit_parts is 'Monthly partitions of audit tables. Nobody is 
 grant usage on schema platform, identity, authz, llm, analytics to enterprise_ai_app;
 grant usage on schema security, audit to enterprise_ai_app;
 grant usage on schema platform, identity, authz, llm, analytics, security to enterprise_ai_reader;
-grant usage on schema platform, identity, audit to enterprise_ai_auditor;
+grant usage on schema platform, identity, authz, audit to enterprise_ai_auditor;
 grant usage on schema platform, identity, authz, llm, analytics, security, audit to enterprise_ai_operator;
 grant usage on schema platform, identity to enterprise_ai_gateway;
 
@@ -5934,6 +5936,7 @@ create table authz.access_policies (
     description  text        not null default '',
     kind         text        not null,
     maximum_held smallint    not null default 1,
+    counted_per  text,
     enforcement  text        not null default 'refuse',
     is_enabled   boolean     not null default true,
     created_at   timestamptz not null default now(),
@@ -5945,6 +5948,9 @@ create table authz.access_policies (
         references identity.tenants (id) on delete cascade,
     constraint access_policies_name_is_not_blank check (name ~ '\S'),
     constraint access_policies_kind_is_known check (kind in ('static', 'dynamic')),
+    constraint access_policies_dynamic_ones_count_per_something check (
+        (kind = 'dynamic') = (counted_per is not null)),
+    constraint access_policies_counted_per_is_known check (counted_per in ('resource', 'session')),
     constraint access_policies_maximum_held_is_positive check (maximum_held > 0),
     constraint access_policies_enforcement_is_known check (enforcement in ('refuse', 'report'))
 );
@@ -5952,7 +5958,9 @@ create table authz.access_policies (
 comment on table authz.access_policies is
     'One row for each rule that keeps duties apart: of some roles and permissions nobody may have too many.';
 comment on column authz.access_policies.kind is
-    'static: nobody may be given more than maximum_held of them; dynamic: nobody may use more in one session.';
+    'static: nobody may be given more than maximum_held of them; dynamic: nobody may use more.';
+comment on column authz.access_policies.counted_per is
+    'dynamic: what is used is counted on each resource, with all it lies within, or in each session.';
 comment on column authz.access_policies.enforcement is 'refuse what breaks the rule, or only report it.';
 
 create trigger touch_updated_at before update on authz.access_policies
@@ -5980,7 +5988,7 @@ create table authz.access_policy_roles (
 -- The rules that giving a role has to obey.
 create index access_policy_roles_role_id_idx on authz.access_policy_roles (tenant_id, role_id);
 
-comment on table authz.access_policy_roles is 'One row for each role that a separation of duties counts.';
+comment on table authz.access_policy_roles is 'One row for each role that a static separation of duties counts.';
 
 alter table authz.access_policy_roles enable row level security;
 alter table authz.access_policy_roles force row level security;
@@ -6013,6 +6021,47 @@ create policy access_policy_permissions_of_my_tenant on authz.access_policy_perm
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on authz.access_policy_permissions to enterprise_ai_app;
+
+create table authz.duty_acts (
+    tenant_id     uuid        not null,
+    id            uuid        not null default platform.new_id(),
+    policy_id     uuid        not null,
+    person_id     uuid        not null,
+    permission_id integer     not null,
+    resource_id   uuid,
+    session_id    uuid,
+    acted_at      timestamptz not null default now(),
+
+    constraint duty_acts_pkey primary key (tenant_id, id),
+    constraint duty_acts_policy_id_fkey foreign key (tenant_id, policy_id)
+        references authz.access_policies (tenant_id, id) on delete cascade,
+    constraint duty_acts_permission_id_fkey foreign key (permission_id)
+        references authz.permissions (id) on delete no action,
+    constraint duty_acts_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint duty_acts_session_id_fkey foreign key (tenant_id, session_id)
+        references identity.user_sessions (tenant_id, id) on delete cascade,
+    constraint duty_acts_are_on_a_resource_or_in_a_session check (num_nonnulls(resource_id, session_id) = 1)
+);
+
+-- What somebody has done that a policy counts: asked when a permission that it counts is; each is recorded once.
+create unique index duty_acts_person_id_key on authz.duty_acts
+    (tenant_id, policy_id, person_id, permission_id, coalesce(resource_id, session_id));
+create index duty_acts_permission_id_idx on authz.duty_acts (permission_id, tenant_id);
+create index duty_acts_resource_id_idx on authz.duty_acts (tenant_id, resource_id);
+create index duty_acts_session_id_idx on authz.duty_acts (tenant_id, session_id);
+
+comment on table authz.duty_acts is
+    'One row for each permission that somebody has used and a dynamic separation of duties counts.';
+comment on column authz.duty_acts.person_id is
+    'The user whose right it was, or who acted on their behalf, without a foreign key: the fact outlives the account.';
+
+alter table authz.duty_acts enable row level security;
+alter table authz.duty_acts force row level security;
+create policy duty_acts_of_my_tenant on authz.duty_acts
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.duty_acts to enterprise_ai_app;
 
 --- authz: access reviews -----------------------------------------------------------
 
@@ -6132,7 +6181,6 @@ create table authz.break_glass_events (
     started_at     timestamptz not null default now(),
     expires_at     timestamptz not null,
     ended_at       timestamptz,
-    use_count      bigint      not null default 0,
     review_outcome text,
     review_comment text,
     reviewed_by    uuid,
@@ -6149,7 +6197,6 @@ create table authz.break_glass_events (
     constraint break_glass_events_last_at_most_a_day check (
         expires_at > started_at and expires_at <= started_at + interval '24 hours'),
     constraint break_glass_events_end_after_they_start check (ended_at between started_at and expires_at),
-    constraint break_glass_events_use_count_is_not_negative check (use_count >= 0),
     constraint break_glass_events_review_outcome_is_known check (review_outcome in ('justified', 'unjustified')),
     constraint break_glass_events_reviews_are_whole check (
         num_nonnulls(review_outcome, reviewed_by, reviewed_at) in (0, 3)),
@@ -6169,7 +6216,6 @@ comment on column authz.break_glass_events.resource_id is
     'Only on this resource and what lies below it, without a foreign key: the record outlives it; null for the
 whole tenant.';
 comment on column authz.break_glass_events.ended_at is 'When it was ended before it expired; null when it was not.';
-comment on column authz.break_glass_events.use_count is 'How many decisions were allowed by it alone.';
 comment on column authz.break_glass_events.reviewed_by is
     'The user who reviewed it, without a foreign key: the fact outlives the account.';
 
@@ -6179,6 +6225,82 @@ create policy break_glass_events_of_my_tenant on authz.break_glass_events
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on authz.break_glass_events to enterprise_ai_app;
+
+create table authz.break_glass_uses (
+    tenant_id   uuid        not null,
+    id          uuid        not null default platform.new_id(),
+    event_id    uuid        not null,
+    permission  text        not null,
+    resource_id uuid,
+    used_at     timestamptz not null default clock_timestamp(),
+
+    constraint break_glass_uses_pkey primary key (tenant_id, id),
+    constraint break_glass_uses_event_id_fkey foreign key (tenant_id, event_id)
+        references authz.break_glass_events (tenant_id, id) on delete cascade
+);
+
+-- What was done in an emergency, in the order of its doing.
+create index break_glass_uses_event_id_idx on authz.break_glass_uses (tenant_id, event_id, used_at);
+
+comment on table authz.break_glass_uses is
+    'One row for each act that an emergency alone allowed, as recorded by authz.authorize.';
+comment on column authz.break_glass_uses.resource_id is
+    'What was acted on, without a foreign key: the record outlives it; null for the type as such.';
+
+alter table authz.break_glass_uses enable row level security;
+alter table authz.break_glass_uses force row level security;
+create policy break_glass_uses_of_my_tenant on authz.break_glass_uses
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.break_glass_uses to enterprise_ai_app;
+
+--- authz: decision log -------------------------------------------------------------
+
+create table authz.decision_log (
+    tenant_id      uuid         not null,
+    decided_at     timestamptz  not null,
+    id             uuid         not null,
+    user_id        uuid         not null,
+    actor_id       uuid,
+    session_id     uuid,
+    request_id     text,
+    permission     text         not null,
+    resource_id    uuid,
+    effect         text         not null,
+    reason         text         not null,
+    rule_ids       uuid[]       not null,
+    missing        text[]       not null,
+    epoch          bigint       not null,
+    sample_percent numeric(5,2) not null,
+
+    constraint decision_log_pkey primary key (tenant_id, decided_at, id),
+    constraint decision_log_effect_is_known check (effect in ('allow', 'deny')),
+    constraint decision_log_sample_is_a_percentage check (sample_percent between 0 and 100)
+) partition by range (decided_at);
+
+-- What somebody did, and what was refused them, latest first.
+create index decision_log_user_id_idx on authz.decision_log (tenant_id, user_id, decided_at desc);
+-- Who did something to a resource.
+create index decision_log_resource_id_idx on authz.decision_log (tenant_id, resource_id, decided_at desc)
+    where resource_id is not null;
+
+comment on table authz.decision_log is
+    'One row for each decision of authz.authorize that the tenant logs; written in its transaction, and gone when that is rolled back.';
+comment on column authz.decision_log.permission is 'As it was asked for, whether there is such a permission or not.';
+comment on column authz.decision_log.rule_ids is 'The rules that decided.';
+comment on column authz.decision_log.epoch is 'Which state of the tenant''s rights it was decided by.';
+comment on column authz.decision_log.sample_percent is
+    'The part of such decisions that is logged: one row stands for 100 / sample_percent of them.';
+
+alter table authz.decision_log enable row level security;
+alter table authz.decision_log force row level security;
+create policy decision_log_of_my_tenant on authz.decision_log
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.decision_log to enterprise_ai_auditor;
+
+select platform.ensure_partitions(
+    'authz.decision_log', (now() at time zone 'UTC')::date, ((now() at time zone 'UTC') + interval '12 months')::date);
 
 --- authz: derived rights ------------------------------------------------------------
 -- What decisions read first: what each role carries with all it inherits, and what each user and group holds.
@@ -6491,6 +6613,13 @@ begin
         select g.group_id, g.permission_id
         from authz.group_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
+        union
+        -- What everyone did before bears on these, whoever asks.
+        select c.tenant_id, c.permission_id
+        from authz.access_policy_permissions as c
+        join authz.access_policies as p
+            on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
+        where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     )
     insert into authz.holders (tenant_id, holder_id, is_active, groups, roles, direct, has_special)
     select _derive_holders.tenant_id, who.id, who.is_active,
@@ -6685,6 +6814,7 @@ begin
         'authz.role_rights', 'authz.holders', 'authz.resources', 'authz.roles', 'authz.role_inheritance',
         'authz.role_permissions', 'authz.user_roles', 'authz.group_roles', 'authz.user_permissions',
         'authz.group_permissions', 'authz.delegations', 'authz.proxy_grants', 'authz.break_glass_events',
+        'authz.access_policies', 'authz.access_policy_permissions', 'authz.duty_acts',
         'identity.users', 'identity.user_profiles']
     loop
         execute format('grant select on %s to enterprise_ai_decider', v_table);
@@ -7513,6 +7643,14 @@ begin
         -- It is the emergency alone that allows this, which whoever serves it should say and record.
         v_decision.obligations := jsonb_build_object('break_glass', to_jsonb(v_break_glass));
     end if;
+    if exists (
+        select
+        from authz.access_policy_permissions as c
+        where c.tenant_id = _decide.tenant_id and c.permission_id = v_permission.id
+    ) then
+        v_decision := authz._separated(v_decision, _decide.tenant_id, _decide.subject_id, _decide.permission,
+                                       _decide.resource_id, _decide.env, _decide.at);
+    end if;
     return v_decision;
 end
 $$;
@@ -7694,7 +7832,8 @@ begin
             case when v_grant.valid_until > at then v_grant.valid_until end, authz._next_edge(v_grant.windows, at));
         if v_grant.of_it = 'true' then
             decision.rule_ids := decision.rule_ids || v_grant.id;
-            return decision;
+            return authz._separated(decision, _on_behalf.tenant_id, _on_behalf.actor_id, permission,
+                                    _on_behalf.resource_id, env, at);
         end if;
         v_worst := v_grant.of_it;
     end loop;
@@ -8266,6 +8405,640 @@ comment on function authz._page(integer) is 'The size of a page, when it is one;
 revoke all on function authz._page(integer) from public;
 grant execute on function authz._page(integer) to enterprise_ai_decider;
 -- <<<
+
+--- authz: keeping duties apart, and what is on record ---------------------------------
+
+-- >>> sql/authz/separation.sql
+-- Static separation of duties: of what a policy counts nobody comes to hold more than it admits. Whoever changes
+-- rights has taken their turn (authz.epochs), so two sessions cannot break together what neither breaks alone.
+-- What will only count later, under a condition or once approved counts already, so time alone breaks nothing;
+-- what has ended does not count, nor do denies, which can be lifted, nor emergencies, which are reviewed.
+
+create or replace function authz._separation_violations(tenant_id uuid, user_ids uuid[] default null)
+    returns table (policy_id uuid, user_id uuid, held bigint)
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive policy (id, maximum_held) as (
+        select p.id, p.maximum_held
+        from authz.access_policies as p
+        where p.tenant_id = _separation_violations.tenant_id and p.kind = 'static' and p.is_enabled
+    ),
+    -- A role stands for what is counted when it is it, carries it or inherits it.
+    stands_for (policy_id, counted, role_id, goes_on) as (
+        select c.policy_id, c.role_id::text, c.role_id, true
+        from authz.access_policy_roles as c
+        join policy on policy.id = c.policy_id
+        where c.tenant_id = _separation_violations.tenant_id
+        union
+        select c.policy_id, c.permission_id::text, r.role_id, r.inheritable
+        from authz.access_policy_permissions as c
+        join policy on policy.id = c.policy_id
+        join authz.role_permissions as r
+            on r.tenant_id = _separation_violations.tenant_id and r.permission_id = c.permission_id
+            and r.effect = 'allow' and (r.valid_until is null or r.valid_until > now())
+        where c.tenant_id = _separation_violations.tenant_id
+        union
+        select s.policy_id, s.counted, i.role_id, true
+        from stands_for as s
+        join authz.role_inheritance as i
+            on i.tenant_id = _separation_violations.tenant_id and i.parent_id = s.role_id
+            and (i.valid_until is null or i.valid_until > now())
+        where s.goes_on
+    ),
+    by_group (policy_id, counted, group_id) as (
+        select s.policy_id, s.counted, a.group_id
+        from stands_for as s
+        join authz.group_roles as a
+            on a.tenant_id = _separation_violations.tenant_id and a.role_id = s.role_id
+            and (a.valid_until is null or a.valid_until > now())
+        union
+        select c.policy_id, c.permission_id::text, g.group_id
+        from authz.access_policy_permissions as c
+        join policy on policy.id = c.policy_id
+        join authz.group_permissions as g
+            on g.tenant_id = _separation_violations.tenant_id and g.permission_id = c.permission_id
+            and g.effect = 'allow' and (g.valid_until is null or g.valid_until > now())
+        where c.tenant_id = _separation_violations.tenant_id
+        union
+        select b.policy_id, b.counted, g.id
+        from by_group as b
+        join identity.groups as g
+            on g.tenant_id = _separation_violations.tenant_id and g.parent_id = b.group_id
+    ),
+    held (policy_id, counted, user_id) as (
+        select s.policy_id, s.counted, a.user_id
+        from stands_for as s
+        join authz.user_roles as a
+            on a.tenant_id = _separation_violations.tenant_id and a.role_id = s.role_id
+            and (a.valid_until is null or a.valid_until > now())
+        union
+        select s.policy_id, s.counted, d.delegate_id
+        from stands_for as s
+        join authz.delegations as d
+            on d.tenant_id = _separation_violations.tenant_id and d.role_id = s.role_id and d.valid_until > now()
+        union
+        select s.policy_id, s.counted, u.id
+        from stands_for as s
+        join authz.roles as r
+            on r.tenant_id = _separation_violations.tenant_id and r.id = s.role_id and r.for_everyone
+        cross join identity.users as u
+        where u.tenant_id = _separation_violations.tenant_id and u.deleted_at is null
+        union
+        select b.policy_id, b.counted, m.user_id
+        from by_group as b
+        join identity.group_members as m
+            on m.tenant_id = _separation_violations.tenant_id and m.group_id = b.group_id
+        union
+        select c.policy_id, c.permission_id::text, g.user_id
+        from authz.access_policy_permissions as c
+        join policy on policy.id = c.policy_id
+        join authz.user_permissions as g
+            on g.tenant_id = _separation_violations.tenant_id and g.permission_id = c.permission_id
+            and g.effect = 'allow' and (g.valid_until is null or g.valid_until > now())
+        where c.tenant_id = _separation_violations.tenant_id
+        union
+        select c.policy_id, c.permission_id::text, d.delegate_id
+        from authz.access_policy_permissions as c
+        join policy on policy.id = c.policy_id
+        join authz.delegations as d
+            on d.tenant_id = _separation_violations.tenant_id and d.permission_id = c.permission_id
+            and d.valid_until > now()
+        where c.tenant_id = _separation_violations.tenant_id
+    )
+    select h.policy_id, h.user_id, count(*)
+    from held as h
+    join policy as p on p.id = h.policy_id
+    where _separation_violations.user_ids is null or h.user_id = any (_separation_violations.user_ids)
+    group by h.policy_id, h.user_id, p.maximum_held
+    having count(*) > p.maximum_held
+    order by 1, 2;
+end
+$$;
+
+comment on function authz._separation_violations(uuid, uuid[]) is
+    'Who, of these users or of all, holds more of what a static separation of duties counts than it admits.';
+
+revoke all on function authz._separation_violations(uuid, uuid[]) from public;
+
+
+create or replace function authz._separate_duties()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications change groups, and see only part of what is counted
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+    v_ids uuid[];
+    v_context text;
+    v_found record;
+begin
+    for v_tenant_id, v_ids in
+        select (c.fields ->> 'tenant_id')::uuid, array_agg(distinct (c.fields ->> tg_argv[0])::uuid)
+        from (
+            select to_jsonb(changed) from changed
+        ) as c (fields)
+        group by 1
+    loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        if exists (
+            select
+            from authz.access_policies as p
+            where p.tenant_id = v_tenant_id and p.kind = 'static' and p.is_enabled and p.enforcement = 'refuse'
+        ) then
+            select p.name, p.maximum_held, v.user_id, v.held into v_found
+            from authz._separation_violations(v_tenant_id, case when tg_nargs > 0 then v_ids end) as v
+            join authz.access_policies as p on p.tenant_id = v_tenant_id and p.id = v.policy_id
+            where p.enforcement = 'refuse'
+            limit 1;
+            if found then
+                raise exception 'User % would hold % of what "%" keeps apart', v_found.user_id, v_found.held, v_found.name
+                    using errcode = 'ZA013',
+                          detail = format('Nobody may hold more than %s of it; nothing has been changed.',
+                                          v_found.maximum_held),
+                          hint = 'Take from them what they hold already first, or let the policy only report.';
+            end if;
+        end if;
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._separate_duties() is
+    'After-statement trigger: refuses what breaks a static separation of duties (ZA013) for the users that the column
+given as argument names, or without one for anybody.';
+
+revoke all on function authz._separate_duties() from public;
+
+
+create or replace function authz._check_policy_roles()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from authz.access_policies as p
+        where p.tenant_id = new.tenant_id and p.id = new.policy_id and p.kind = 'dynamic'
+    ) then
+        raise exception 'A dynamic separation of duties counts permissions, not roles'
+            using errcode = 'ZA014', hint = 'Name the permissions that one person may not use together.';
+    end if;
+    return new;
+end
+$$;
+
+comment on function authz._check_policy_roles() is
+    'Before-row trigger: what is used is a permission, whatever role it came by. Raises ZA014.';
+
+revoke all on function authz._check_policy_roles() from public;
+-- <<<
+
+-- >>> sql/authz/duties.sql
+-- Dynamic separation of duties: somebody may hold all of what a policy counts, but not use too much of it on the
+-- same resource, or in the same session. What they have used is on record (authz.duty_acts): decisions read it,
+-- and authz.authorize writes it, together with the decision that it belongs to.
+
+create or replace function authz._duties(
+    tenant_id uuid,
+    person_id uuid,
+    permission_id integer,
+    resource_id uuid,
+    env jsonb,
+    out refusing uuid[],
+    out unsure uuid[],
+    out reporting uuid[],
+    out recording uuid[])
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    select coalesce(array_agg(j.id order by j.id) filter (where j.is_broken and j.enforcement = 'refuse'), '{}'),
+           coalesce(array_agg(j.id order by j.id) filter (where j.is_unsure and j.enforcement = 'refuse'), '{}'),
+           coalesce(array_agg(j.id order by j.id) filter (where j.is_broken and j.enforcement = 'report'), '{}'),
+           coalesce(array_agg(j.id order by j.id) filter (where not j.is_unsure), '{}')
+    into refusing, unsure, reporting, recording
+    from (
+        select p.id, p.enforcement,
+               p.counted_per = 'session' and _duties.env ->> 'session_id' is null as is_unsure,
+               p.maximum_held <= (
+                   select count(distinct a.permission_id)
+                   from authz.duty_acts as a
+                   where a.tenant_id = _duties.tenant_id and a.policy_id = p.id and a.person_id = _duties.person_id
+                     and a.permission_id <> _duties.permission_id
+                     and case p.counted_per
+                         when 'session' then a.session_id::text = _duties.env ->> 'session_id'
+                         -- What was done to the whole was done to its parts.
+                         else a.resource_id = _duties.resource_id or a.resource_id = any (r.ancestors) end
+               ) as is_broken
+        from authz.access_policy_permissions as c
+        join authz.access_policies as p
+            on p.tenant_id = _duties.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
+        left join authz.resources as r on r.tenant_id = _duties.tenant_id and r.id = _duties.resource_id
+        where c.tenant_id = _duties.tenant_id and c.permission_id = _duties.permission_id
+          and (p.counted_per = 'session' or _duties.resource_id is not null)
+    ) as j;
+end
+$$;
+
+comment on function authz._duties(uuid, uuid, integer, uuid, jsonb) is
+    'The dynamic separations of duties that a use of a permission comes under: those that what the person has done
+already breaks and that refuse it, those that cannot be judged without a session, those broken that only report,
+and those under which the use is to be recorded.';
+
+revoke all on function authz._duties(uuid, uuid, integer, uuid, jsonb) from public;
+grant execute on function authz._duties(uuid, uuid, integer, uuid, jsonb) to enterprise_ai_decider;
+
+
+create or replace function authz._separated(
+    decision authz.decision,
+    tenant_id uuid,
+    person_id uuid,
+    permission text,
+    resource_id uuid,
+    env jsonb,
+    at timestamptz)
+    returns authz.decision
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_duties record;
+begin
+    select d.* into v_duties
+    from authz.permissions as p
+    cross join lateral authz._duties(_separated.tenant_id, _separated.person_id, p.id, _separated.resource_id,
+                                     _separated.env) as d
+    where p.name = _separated.permission;
+
+    if v_duties.refusing || v_duties.unsure <> '{}' then
+        decision.effect := 'deny';
+        decision.reason := 'deny_sod';
+        decision.rule_ids := v_duties.refusing || v_duties.unsure;
+        decision.obligations := '{}';
+        if v_duties.refusing = '{}' then
+            decision.missing := array(
+                select distinct m from unnest(decision.missing || array['env.session_id']) as m order by m);
+        end if;
+    elsif v_duties.recording <> '{}' then
+        decision.obligations := decision.obligations || jsonb_build_object('duties', to_jsonb(v_duties.recording));
+        -- What is done next changes the answer without any change of rights: it is not to be kept.
+        decision.expires_at := least(decision.expires_at, _separated.at);
+        if v_duties.reporting <> '{}' then
+            decision.obligations := decision.obligations
+                || jsonb_build_object('separation_of_duties', to_jsonb(v_duties.reporting));
+        end if;
+    end if;
+    return decision;
+end
+$$;
+
+comment on function authz._separated(authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) is
+    'What is left of an allow when a person has done what is kept apart from it.';
+
+revoke all on function authz._separated(authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz) from public;
+grant execute on function authz._separated(authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz)
+    to enterprise_ai_decider;
+-- <<<
+
+-- >>> sql/authz/access_policies.sql
+create or replace function authz.save_access_policy(
+    name text,
+    kind text,
+    permissions text[] default '{}',
+    role_names text[] default '{}',
+    maximum_held integer default 1,
+    counted_per text default null,
+    enforcement text default 'refuse',
+    is_enabled boolean default true,
+    description text default '')
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write policies
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
+    v_policy authz.access_policies;
+    v_unknown text;
+begin
+    select coalesce(
+        (select p from unnest(save_access_policy.permissions) as p
+         where not exists (select from authz.permissions as known where known.name = p) limit 1),
+        (select r from unnest(save_access_policy.role_names) as r
+         where not exists (
+             select from authz.roles as known where known.tenant_id = v_tenant_id and known.name = r) limit 1))
+    into v_unknown;
+    if v_unknown is not null then
+        raise exception 'There is no role or permission %', v_unknown
+            using errcode = 'ZA011', hint = 'Roles are named as in authz.roles, permissions as in authz.permissions.';
+    end if;
+
+    select p.* into v_policy
+    from authz.access_policies as p
+    where p.tenant_id = v_tenant_id and p.name = save_access_policy.name;
+    if v_policy.kind <> save_access_policy.kind then
+        raise exception 'The policy "%" is %, and stays so', save_access_policy.name, v_policy.kind
+            using errcode = 'ZA008', hint = 'Delete it and make another.';
+    end if;
+    -- It counts for nothing until it is whole.
+    insert into authz.access_policies (tenant_id, name, description, kind, maximum_held, counted_per, enforcement, is_enabled)
+    values (v_tenant_id, save_access_policy.name, save_access_policy.description, save_access_policy.kind,
+            save_access_policy.maximum_held, save_access_policy.counted_per, save_access_policy.enforcement, false)
+    on conflict on constraint access_policies_name_key do update
+        set description = excluded.description,
+            maximum_held = excluded.maximum_held,
+            counted_per = excluded.counted_per,
+            enforcement = excluded.enforcement,
+            is_enabled = false
+    returning * into v_policy;
+
+    delete from authz.access_policy_roles as c where c.tenant_id = v_tenant_id and c.policy_id = v_policy.id;
+    delete from authz.access_policy_permissions as c where c.tenant_id = v_tenant_id and c.policy_id = v_policy.id;
+    insert into authz.access_policy_roles (tenant_id, policy_id, role_id)
+    select v_tenant_id, v_policy.id, r.id
+    from authz.roles as r
+    where r.tenant_id = v_tenant_id and r.name = any (save_access_policy.role_names);
+    insert into authz.access_policy_permissions (tenant_id, policy_id, permission_id)
+    select v_tenant_id, v_policy.id, p.id
+    from authz.permissions as p
+    where p.name = any (save_access_policy.permissions);
+
+    update authz.access_policies as p
+    set is_enabled = save_access_policy.is_enabled
+    where p.tenant_id = v_tenant_id and p.id = v_policy.id;
+    return v_policy.id;
+end
+$$;
+
+comment on function authz.save_access_policy(text, text, text[], text[], integer, text, text, boolean, text) is
+    'Make or change a separation of duties by its name; returns its id. static: nobody may hold more than maximum_held of
+these roles and permissions; dynamic: nobody may use more of these permissions on one resource or in one session
+(counted_per). It takes permission.manage_policies (ZA010). Raises ZA011 for an unknown role or permission, ZA008 when
+the policy is of the other kind, ZA013 when somebody holds too much of it already and it is to refuse, ZA014 for roles
+in a dynamic one.';
+
+revoke all on function authz.save_access_policy(text, text, text[], text[], integer, text, text, boolean, text) from public;
+grant execute on function authz.save_access_policy(text, text, text[], text[], integer, text, text, boolean, text)
+    to enterprise_ai_app;
+
+
+create or replace function authz.delete_access_policy(name text)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write policies
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
+begin
+    delete from authz.access_policies as p
+    where p.tenant_id = v_tenant_id and p.name = delete_access_policy.name;
+    return found;
+end
+$$;
+
+comment on function authz.delete_access_policy(text) is
+    'Delete a separation of duties, with what was recorded under it; false when there is none of that name. It takes
+permission.manage_policies (ZA010).';
+
+revoke all on function authz.delete_access_policy(text) from public;
+grant execute on function authz.delete_access_policy(text) to enterprise_ai_app;
+-- <<<
+
+-- >>> sql/authz/authorize.sql
+-- What decides by itself only reads. Whoever is about to act calls this instead: it takes the same decision, and
+-- writes down what has to be: the use of a duty that is kept apart from others, the use of an emergency, and the
+-- decision itself as far as the tenant logs them.
+
+create or replace function authz.authorize(
+    permission text,
+    resource_id uuid default null,
+    request jsonb default '{}')
+    returns authz.decision
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write what is on record
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_user_id uuid := v_context ->> 'user_id';
+    v_people uuid[] := array(
+        select distinct p from unnest(array[v_user_id, (v_context ->> 'actor_id')::uuid]) as p
+        where p is not null order by p);
+    v_person uuid;
+    v_decision authz.decision;
+begin
+    if v_user_id is null then
+        raise exception 'An act is somebody''s, and the context has no user'
+            using errcode = 'ZA001', hint = 'Open the context of the user who acts; authz.check answers about others.';
+    end if;
+
+    if exists (
+        select
+        from authz.access_policy_permissions as c
+        join authz.permissions as p on p.id = c.permission_id
+        where c.tenant_id = v_tenant_id and p.name = authorize.permission
+    ) then
+        if current_setting('transaction_isolation') = 'repeatable read' then
+            raise exception 'Duties cannot be kept apart in a repeatable read transaction'
+                using errcode = 'ZA005', hint = 'Act in a read committed or a serializable one; nothing has been changed.';
+        end if;
+        -- Two acts of one person at once come one after the other, and the second sees the first.
+        foreach v_person in array v_people loop
+            perform pg_advisory_xact_lock(hashtextextended('authz.duties ' || v_tenant_id || v_person, 0));
+        end loop;
+    end if;
+
+    v_decision := authz._evaluate(v_context, v_user_id, authorize.permission, authorize.resource_id, authorize.request,
+                                  clock_timestamp());
+    if v_decision.effect = 'allow' and v_decision.obligations <> '{}' then
+        perform authz._record_use(v_context, v_people, authorize.permission, authorize.resource_id,
+                                  v_decision.obligations);
+    end if;
+    perform authz._log_decision(v_context, authorize.permission, authorize.resource_id, v_decision);
+    return v_decision;
+end
+$$;
+
+comment on function authz.authorize(text, uuid, jsonb) is
+    'Decide for the user of the context, who is about to act, and record what is to be recorded: the use of duties that
+are kept apart, the use of emergencies, the decision as the setting authz.decision_log says. The same decision as
+authz.evaluate gives. Raises ZA001 without a user, and ZA005 in a repeatable read transaction when duties are at stake.';
+
+revoke all on function authz.authorize(text, uuid, jsonb) from public;
+grant execute on function authz.authorize(text, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway;
+
+
+create or replace function authz._record_use(
+    context jsonb,
+    people uuid[],
+    permission text,
+    resource_id uuid,
+    obligations jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+begin
+    insert into authz.duty_acts (tenant_id, policy_id, person_id, permission_id, resource_id, session_id)
+    select v_tenant_id, d.policy_id, who.id, p.id,
+           case when d.counted_per = 'resource' then _record_use.resource_id end,
+           case when d.counted_per = 'session' then (context ->> 'session_id')::uuid end
+    from authz.permissions as p
+    cross join unnest(people) as who (id)
+    cross join lateral (
+        select c.id, c.counted_per
+        from authz.access_policies as c
+        where c.tenant_id = v_tenant_id
+          and c.id in (select o.id::uuid from jsonb_array_elements_text(obligations -> 'duties') as o (id))
+    ) as d (policy_id, counted_per)
+    where p.name = _record_use.permission
+    on conflict do nothing;
+
+    insert into authz.break_glass_uses (tenant_id, event_id, permission, resource_id)
+    select v_tenant_id, o.id::uuid, _record_use.permission, _record_use.resource_id
+    from jsonb_array_elements_text(obligations -> 'break_glass') as o (id);
+end
+$$;
+
+comment on function authz._record_use(jsonb, uuid[], text, uuid, jsonb) is
+    'Write down what an allow obliges to: the duties that were used, and the emergencies that alone allowed it.';
+
+revoke all on function authz._record_use(jsonb, uuid[], text, uuid, jsonb) from public;
+
+
+create or replace function authz._log_decision(context jsonb, permission text, resource_id uuid, decision authz.decision)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+    v_mode text := platform.setting('authz.decision_log') #>> '{}';
+    v_percent numeric := 100;
+    v_row authz.decision_log;
+begin
+    if v_mode = 'sample' and decision.effect = 'allow' then
+        v_percent := (platform.setting('authz.decision_log_sample_percent') #>> '{}')::numeric;
+    end if;
+    if coalesce(v_mode, 'off') = 'off' or (v_mode = 'denials' and decision.effect = 'allow')
+       or random() * 100 >= v_percent then
+        return;
+    end if;
+
+    v_row.tenant_id := v_tenant_id;
+    v_row.decided_at := clock_timestamp();
+    v_row.id := platform.new_id();
+    v_row.user_id := context ->> 'user_id';
+    v_row.actor_id := context ->> 'actor_id';
+    v_row.session_id := context ->> 'session_id';
+    v_row.request_id := context ->> 'request_id';
+    v_row.permission := left(_log_decision.permission, 200);
+    v_row.resource_id := _log_decision.resource_id;
+    v_row.effect := decision.effect;
+    v_row.reason := decision.reason;
+    v_row.rule_ids := decision.rule_ids;
+    v_row.missing := decision.missing;
+    v_row.epoch := (select e.epoch from authz.epochs as e where e.tenant_id = v_tenant_id);
+    v_row.sample_percent := v_percent;
+    begin
+        insert into authz.decision_log select (v_row).*;
+    exception
+        when check_violation then       -- nobody has made the month
+            perform platform.ensure_partitions('authz.decision_log', (v_row.decided_at at time zone 'UTC')::date,
+                                               (v_row.decided_at at time zone 'UTC')::date);
+            insert into authz.decision_log select (v_row).*;
+    end;
+    if platform.setting('authz.decision_log_to_server') = 'true' then
+        raise log 'authz decision %', jsonb_strip_nulls(to_jsonb(v_row));
+    end if;
+end
+$$;
+
+comment on function authz._log_decision(jsonb, text, uuid, authz.decision) is
+    'Log a decision as the tenant''s setting authz.decision_log says: off, denials, sample (denials, and of what is allowed
+authz.decision_log_sample_percent), full.';
+
+revoke all on function authz._log_decision(jsonb, text, uuid, authz.decision) from public;
+-- <<<
+
+create trigger _000_take_turn before insert or update or delete on authz.access_policies
+    for each row execute function authz._take_turn('kind');
+create trigger _000_take_turn before insert or update or delete on authz.access_policy_permissions
+    for each row execute function authz._take_turn();
+create trigger _000_take_turn before insert or update or delete on authz.access_policy_roles
+    for each row execute function authz._take_turn();
+create trigger _100_check before insert or update on authz.access_policy_roles
+    for each row execute function authz._check_policy_roles();
+
+-- Which permissions a decision cannot be quick about is derived with what everyone holds; and what would break a
+-- static policy is refused after it is derived (by name: derive_ before separate_).
+do $do$
+declare
+    v_source record;
+    v_event text;
+begin
+    for v_source in
+        select *
+        from (values
+            ('authz.access_policies', true, null),
+            ('authz.access_policy_permissions', true, null),
+            ('authz.access_policy_roles', false, null),
+            ('authz.user_roles', false, 'user_id'),
+            ('authz.group_roles', false, null),
+            ('authz.user_permissions', false, 'user_id'),
+            ('authz.group_permissions', false, null),
+            ('authz.role_permissions', false, null),
+            ('authz.role_inheritance', false, null),
+            ('authz.roles', false, null),
+            ('authz.delegations', false, 'delegate_id'),
+            ('identity.group_members', false, 'user_id'),
+            ('identity.groups', false, null)
+        ) as source (table_name, is_derived_from, column_name)
+    loop
+        foreach v_event in array array['insert', 'update', 'delete'] loop
+            if v_source.is_derived_from then
+                execute format(
+                    'create trigger derive_after_%1$s after %1$s on %2$s referencing %3$s table as changed
+                         for each statement execute function authz._derive_changed(''holders'', ''tenant_id'')',
+                    v_event, v_source.table_name, case v_event when 'delete' then 'old' else 'new' end);
+            end if;
+            if v_event <> 'delete' then     -- less is never too much
+                execute format(
+                    'create trigger separate_after_%1$s after %1$s on %2$s referencing new table as changed
+                         for each statement execute function authz._separate_duties(%3$s)',
+                    v_event, v_source.table_name, coalesce(quote_literal(v_source.column_name), ''));
+            end if;
+        end loop;
+    end loop;
+end
+$do$;
 
 --- authz: giving and taking rights -----------------------------------------------------
 
@@ -9102,6 +9875,10 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger derive_after_update on identity.group_members;
 --   drop trigger derive_after_delete on identity.group_members;
 --   drop trigger _000_take_turn on identity.group_members;
+--   drop trigger separate_after_insert on identity.group_members;
+--   drop trigger separate_after_update on identity.group_members;
+--   drop trigger separate_after_insert on identity.groups;
+--   drop trigger separate_after_update on identity.groups;
 --   drop trigger derive on identity.groups;
 --   drop trigger _000_take_turn on identity.groups;
 --   drop trigger derive on identity.users;
@@ -9112,9 +9889,12 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop table authz.holders;
 --   drop table authz.role_rights;
 --   drop table authz.epochs;
+--   drop table authz.decision_log;
+--   drop table authz.break_glass_uses;
 --   drop table authz.break_glass_events;
 --   drop table authz.access_review_items;
 --   drop table authz.access_reviews;
+--   drop table authz.duty_acts;
 --   drop table authz.access_policy_permissions;
 --   drop table authz.access_policy_roles;
 --   drop table authz.access_policies;
@@ -9177,6 +9957,16 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._fault_of_windows(jsonb);
 --   drop function authz._windows_at(jsonb, timestamptz);
 --   drop function authz._next_edge(jsonb, timestamptz);
+--   drop function authz.authorize(text, uuid, jsonb);
+--   drop function authz._record_use(jsonb, uuid[], text, uuid, jsonb);
+--   drop function authz._log_decision(jsonb, text, uuid, authz.decision);
+--   drop function authz.delete_access_policy(text);
+--   drop function authz.save_access_policy(text, text, text[], text[], integer, text, text, boolean, text);
+--   drop function authz._separated(authz.decision, uuid, uuid, text, uuid, jsonb, timestamptz);
+--   drop function authz._duties(uuid, uuid, integer, uuid, jsonb);
+--   drop function authz._check_policy_roles();
+--   drop function authz._separate_duties();
+--   drop function authz._separation_violations(uuid, uuid[]);
 --   drop type authz.decision;
 --   drop function authz.copy_role_templates();
 --   drop function authz._refuse_circles();
@@ -9330,7 +10120,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function platform.new_id();
 --   drop function platform.random_bytes(integer);
 --   drop function platform.hmac_sha256(bytea, bytea);
---   drop schema llm_parts, analytics_parts, audit_parts;
+--   drop schema authz_parts, llm_parts, analytics_parts, audit_parts;
 --   drop schema audit, security, analytics, llm, authz, identity, platform;
 --   do $do$
 --   begin

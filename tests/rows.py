@@ -13,6 +13,8 @@ MONTH = "date_trunc('month', now() at time zone 'UTC') at time zone 'UTC'"
 NEXT_MONTH = "(date_trunc('month', now() at time zone 'UTC') + interval '1 month') at time zone 'UTC'"
 # The generator refers to the first row it made; this is one made later.
 ANOTHER_USER = "(select u.id from identity.users as u where u.tenant_id = platform.current_tenant_id() order by u.id desc limit 1)"
+# A foreign key that may be null, and is not.
+REFERENCED = "referenced"
 SPECIAL: dict[str, dict[str, str]] = {
     "analytics.analytics_reports": {"definition": """'{"measures": ["cost"]}'"""},
     "analytics.api_usage_logs": {"route": "'/v1/things/{id}'", "status_code": "200"},
@@ -55,6 +57,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     },
     "audit.change_sets": {"changes": "'[{}]'", "expires_at": "now() + interval '1 day'"},
     "audit.investigation_items": {"kind": "'note'", "note": "'seen'"},
+    "authz.access_policies": {"kind": "'static'", "enforcement": "'report'"},
     "authz.break_glass_events": {
         "reason": "'The building is on fire.'",
         "expires_at": "now() + interval '1 hour'",
@@ -64,6 +67,8 @@ SPECIAL: dict[str, dict[str, str]] = {
         "permission_id": "(select min(p.id) from authz.permissions as p)",
         "valid_until": "now() + interval '1 day'",
     },
+    "authz.decision_log": {"decided_at": "now()", "rule_ids": "'{}'"},
+    "authz.duty_acts": {"resource_id": REFERENCED},
     "authz.proxy_grants": {"actor_id": ANOTHER_USER, "all_permissions": "true"},
     "identity.api_keys": {"prefix": "'eai_k_1'"},
     "identity.mfa_factors": {"totp_secret": "decode(repeat('01', 60), 'hex')"},
@@ -143,7 +148,7 @@ class Generator:
         foreign = self._foreign_values(table, tenant_id)
         special = SPECIAL.get(table, {})
         for name, type_name, is_needed in self._writable(table):
-            if name in special:
+            if special.get(name, REFERENCED) != REFERENCED:
                 value = special[name]
             elif name == "tenant_id" and tenant_id is not None:
                 value, params = "%s", [*params, tenant_id]
@@ -181,7 +186,8 @@ class Generator:
 
     def _foreign_values(self, table: str, tenant_id: Any) -> dict[str, Any]:
         """The values of the columns that must refer to another table's row, whose rows are made first."""
-        needed = {name for name, _, is_needed in self._writable(table) if is_needed}
+        special = SPECIAL.get(table, {})
+        needed = {n for n, _, is_needed in self._writable(table) if is_needed or special.get(n) == REFERENCED}
         values: dict[str, Any] = {}
         for target, columns, target_columns in self._conn.execute(
             """

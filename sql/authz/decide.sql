@@ -121,6 +121,14 @@ begin
         -- It is the emergency alone that allows this, which whoever serves it should say and record.
         v_decision.obligations := jsonb_build_object('break_glass', to_jsonb(v_break_glass));
     end if;
+    if exists (
+        select
+        from authz.access_policy_permissions as c
+        where c.tenant_id = _decide.tenant_id and c.permission_id = v_permission.id
+    ) then
+        v_decision := authz._separated(v_decision, _decide.tenant_id, _decide.subject_id, _decide.permission,
+                                       _decide.resource_id, _decide.env, _decide.at);
+    end if;
     return v_decision;
 end
 $$;

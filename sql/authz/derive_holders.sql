@@ -60,6 +60,13 @@ begin
         select g.group_id, g.permission_id
         from authz.group_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
+        union
+        -- What everyone did before bears on these, whoever asks.
+        select c.tenant_id, c.permission_id
+        from authz.access_policy_permissions as c
+        join authz.access_policies as p
+            on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
+        where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     )
     insert into authz.holders (tenant_id, holder_id, is_active, groups, roles, direct, has_special)
     select _derive_holders.tenant_id, who.id, who.is_active,

@@ -131,7 +131,8 @@ begin
             case when v_grant.valid_until > at then v_grant.valid_until end, authz._next_edge(v_grant.windows, at));
         if v_grant.of_it = 'true' then
             decision.rule_ids := decision.rule_ids || v_grant.id;
-            return decision;
+            return authz._separated(decision, _on_behalf.tenant_id, _on_behalf.actor_id, permission,
+                                    _on_behalf.resource_id, env, at);
         end if;
         v_worst := v_grant.of_it;
     end loop;
