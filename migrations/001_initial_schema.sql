@@ -830,28 +830,29 @@ create or replace function platform.setting(
     service_name text default null,
     environment text default null)
     returns jsonb
-    language sql
+    language plpgsql        -- its plans are kept for the session; a language sql body is planned at each call
     stable
     parallel restricted
     set search_path = pg_catalog, pg_temp
 as $$
-    select candidate.value
-    from (
-        select t.value, 0 as distance
-        from platform.tenant_settings as t
-        where t.tenant_id = (select platform.current_tenant_id())
-          and t.key = setting.key
-        union all
-        select s.value,
-               1 + case when s.service_name is null then 2 else 0 end
-                 + case when s.environment = 'any' then 1 else 0 end
-        from platform.configuration_settings as s
-        where s.key = setting.key
-          and (s.service_name is null or s.service_name = setting.service_name)
-          and (s.environment = 'any' or s.environment = setting.environment)
-    ) as candidate
-    order by candidate.distance
+declare
+    v_value jsonb;
+begin
+    select t.value into v_value
+    from platform.tenant_settings as t
+    where t.tenant_id = platform.current_tenant_id() and t.key = setting.key;
+    if found then
+        return v_value;
+    end if;
+    select s.value into v_value
+    from platform.configuration_settings as s
+    where s.key = setting.key
+      and (s.service_name is null or s.service_name = setting.service_name)
+      and (s.environment = 'any' or s.environment = setting.environment)
+    order by s.service_name is null, s.environment = 'any'
     limit 1;
+    return v_value;
+end
 $$;
 
 comment on function platform.setting(text, text, text) is
@@ -2148,8 +2149,9 @@ create table identity.login_attempts (
                     'refused'))
 );
 
--- Lock-out and alerting count recent failures by account and by address.
-create index login_attempts_email_idx on identity.login_attempts (tenant_id, lower(email), attempted_at desc);
+-- Lock-out and alerting count recent failures by account and by address. Not by lower(email): under row security an
+-- index serves only what the planner may try before the policy, and functions of a column are not among that.
+create index login_attempts_user_id_idx on identity.login_attempts (tenant_id, user_id, attempted_at desc);
 create index login_attempts_ip_address_idx on identity.login_attempts (tenant_id, ip_address, attempted_at desc);
 
 comment on table identity.login_attempts is 'One row for each attempt to sign in, whether an account was found or not.';
@@ -2979,7 +2981,7 @@ declare
 begin
     select max(a.attempted_at) into v_last_attempt
     from identity.login_attempts as a
-    where a.tenant_id = person.tenant_id and lower(a.email) = lower(person.email);
+    where a.tenant_id = person.tenant_id and a.user_id = person.id;
     if greatest(v_last_attempt, person.locked_until)
            < clock_timestamp() - make_interval(mins => identity._limit('security.lockout_window_minutes')) then
         v_failures := 1;

@@ -12,7 +12,7 @@ declare
 begin
     select max(a.attempted_at) into v_last_attempt
     from identity.login_attempts as a
-    where a.tenant_id = person.tenant_id and lower(a.email) = lower(person.email);
+    where a.tenant_id = person.tenant_id and a.user_id = person.id;
     if greatest(v_last_attempt, person.locked_until)
            < clock_timestamp() - make_interval(mins => identity._limit('security.lockout_window_minutes')) then
         v_failures := 1;

@@ -107,7 +107,7 @@ begin
         select u.* into v_user
         from identity.users as u
         where u.tenant_id = provider.tenant_id
-          and lower(u.email) = lower(_find_sso_user.email)
+          and u.email_key = lower(_find_sso_user.email)
           and u.deleted_at is null
         for no key update;
         v_by_address := found;

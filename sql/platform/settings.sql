@@ -75,28 +75,29 @@ create or replace function platform.setting(
     service_name text default null,
     environment text default null)
     returns jsonb
-    language sql
+    language plpgsql        -- its plans are kept for the session; a language sql body is planned at each call
     stable
     parallel restricted
     set search_path = pg_catalog, pg_temp
 as $$
-    select candidate.value
-    from (
-        select t.value, 0 as distance
-        from platform.tenant_settings as t
-        where t.tenant_id = (select platform.current_tenant_id())
-          and t.key = setting.key
-        union all
-        select s.value,
-               1 + case when s.service_name is null then 2 else 0 end
-                 + case when s.environment = 'any' then 1 else 0 end
-        from platform.configuration_settings as s
-        where s.key = setting.key
-          and (s.service_name is null or s.service_name = setting.service_name)
-          and (s.environment = 'any' or s.environment = setting.environment)
-    ) as candidate
-    order by candidate.distance
+declare
+    v_value jsonb;
+begin
+    select t.value into v_value
+    from platform.tenant_settings as t
+    where t.tenant_id = platform.current_tenant_id() and t.key = setting.key;
+    if found then
+        return v_value;
+    end if;
+    select s.value into v_value
+    from platform.configuration_settings as s
+    where s.key = setting.key
+      and (s.service_name is null or s.service_name = setting.service_name)
+      and (s.environment = 'any' or s.environment = setting.environment)
+    order by s.service_name is null, s.environment = 'any'
     limit 1;
+    return v_value;
+end
 $$;
 
 comment on function platform.setting(text, text, text) is

@@ -45,12 +45,13 @@ def program():
 
 
 @contextlib.contextmanager
-def pooler_before(server, mode, size):
-    """Run a PgBouncer; give the function that turns a database's name into the URL through it."""
-    host, port, user = query(
+def pooler_before(server, mode, size, user=None):
+    """Run a PgBouncer; give the function that turns a database's name into the URL through it, as the user if named."""
+    host, port, myself = query(
         server.url("postgres"),
         "select split_part(current_setting('unix_socket_directories'), ',', 1), current_setting('port'), current_user",
     )[0]
+    user = user or myself
     if not Path(f"{host}/.s.PGSQL.{port}").exists():
         pytest.skip("the server's socket is not on this machine")
     folder = Path(tempfile.mkdtemp(prefix="eai-pooler-", dir="/tmp"))
