@@ -1,0 +1,90 @@
+"""How providers are reached: by https, without redirects, in bounded time and size, and not in private networks."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from enterprise_ai.identity.sso.errors import AddressNotAllowed, ProviderUnreachable
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_MOST_BYTES = 1_000_000
+
+
+class Web:
+    """Fetch what providers publish. Their addresses are set by tenants, who must not reach our own network by them.
+
+    A name is looked up before it is asked, so a server that answers the second look-up with another address can
+    still mislead us: where that matters let the service out through a proxy that filters.
+    """
+
+    def __init__(
+        self, *, allow_loopback: bool = False, allow_private: bool = False, timeout: float = 10
+    ) -> None:
+        """`allow_loopback` is for trials on one machine, `allow_private` for a provider in one's own network."""
+        self.allow_loopback, self.allow_private, self.timeout = allow_loopback, allow_private, timeout
+
+    def attach(self, session: requests.Session) -> None:
+        """Have a session reach providers in this way only."""
+        session.max_redirects = 0
+        session.mount("https://", _Guard(self))
+        session.mount("http://", _Guard(self))
+
+    def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the JSON object at an address; raise `AddressNotAllowed`, `ProviderUnreachable`."""
+        with requests.Session() as session:
+            self.attach(session)
+            try:
+                response = session.get(url, headers={"Accept": "application/json", **(headers or {})})
+                response.raise_for_status()
+                found = response.json()
+            except (requests.RequestException, ValueError) as error:
+                raise ProviderUnreachable(f"{url} gives no answer that we understand: {error}") from error
+        if not isinstance(found, dict):
+            raise ProviderUnreachable(f"{url} answers with something else than a JSON object")
+        return found
+
+    def check(self, url: str) -> None:
+        """Raise `AddressNotAllowed` unless providers may be reached at the address."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host in _LOOPBACK and self.allow_loopback:
+            return
+        if parts.scheme != "https":
+            raise AddressNotAllowed(f"{url} is not an https address; nothing was sent there")
+        if self.allow_private:
+            return
+        try:
+            found = {entry[4][0] for entry in socket.getaddrinfo(host, parts.port or 443)}
+        except (OSError, UnicodeError) as error:
+            raise ProviderUnreachable(f"The name {host} leads nowhere: {error}") from error
+        inside = [text for text in found if not ipaddress.ip_address(str(text).partition("%")[0]).is_global]
+        if inside:
+            raise AddressNotAllowed(
+                f"{host} leads to {inside[0]}, which is no public address; nothing was sent there."
+                " For a provider in your own network use Web(allow_private=True)"
+            )
+
+
+class _Guard(HTTPAdapter):
+    def __init__(self, web: Web) -> None:
+        super().__init__()
+        self._web = web
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        self._web.check(request.url or "")
+        kwargs["timeout"], kwargs["stream"] = self._web.timeout, True
+        response = super().send(request, *args, **kwargs)
+        # Read here, so that nobody can make us read for ever.
+        body = response.raw.read(_MOST_BYTES + 1, decode_content=True)
+        if len(body) > _MOST_BYTES:
+            raise requests.exceptions.ContentDecodingError(f"more than {_MOST_BYTES} bytes")
+        response._content = body
+        response._content_consumed = True  # type: ignore[attr-defined]
+        return response
