@@ -6072,29 +6072,30 @@ create table authz.access_reviews (
     id          uuid        not null default platform.new_id(),
     name        text        not null,
     scope       jsonb       not null default '{}',
-    status      text        not null default 'draft',
-    opened_at   timestamptz,
+    reviewers   text        not null default 'named',
+    reviewer_id uuid        not null,
+    auto_revoke boolean     not null default false,
+    status      text        not null default 'open',
+    opened_at   timestamptz not null default now(),
     due_at      timestamptz not null,
     closed_at   timestamptz,
-    auto_revoke boolean     not null default false,
     created_by  uuid,
-    created_at  timestamptz not null default now(),
     updated_at  timestamptz not null default now(),
 
     constraint access_reviews_pkey primary key (tenant_id, id),
     constraint access_reviews_tenant_id_fkey foreign key (tenant_id)
         references identity.tenants (id) on delete cascade,
+    constraint access_reviews_reviewer_id_fkey foreign key (tenant_id, reviewer_id)
+        references identity.users (tenant_id, id) on delete no action,
     constraint access_reviews_name_is_not_blank check (name ~ '\S'),
     constraint access_reviews_scope_is_an_object check (jsonb_typeof(scope) = 'object'),
-    constraint access_reviews_status_is_known check (status in ('draft', 'open', 'closed', 'cancelled')),
-    constraint access_reviews_drafts_are_not_open check (status <> 'draft' or opened_at is null),
-    constraint access_reviews_open_ones_say_since_when check (
-        status not in ('open', 'closed') or opened_at is not null),
-    constraint access_reviews_closed_ones_say_when check (
-        (closed_at is not null) = (status in ('closed', 'cancelled'))),
+    constraint access_reviews_reviewers_are_known check (reviewers in ('named', 'manager', 'owner')),
+    constraint access_reviews_status_is_known check (status in ('open', 'closed', 'cancelled')),
+    constraint access_reviews_closed_ones_say_when check ((closed_at is null) = (status = 'open')),
     constraint access_reviews_are_due_after_they_open check (due_at > opened_at)
 );
 
+create index access_reviews_reviewer_id_idx on authz.access_reviews (tenant_id, reviewer_id);
 -- The campaigns that are running, the most urgent first.
 create index access_reviews_due_at_idx on authz.access_reviews (tenant_id, due_at) where status = 'open';
 
@@ -6102,9 +6103,12 @@ comment on table authz.access_reviews is
     'One row for each campaign in which reviewers confirm or withdraw what people have been given.';
 comment on column authz.access_reviews.scope is
     'What is reviewed, as {"kinds": [assignment kinds], "role_ids": […], "group_ids": […], "user_ids": […]}; an absent key means all.';
+comment on column authz.access_reviews.reviewers is
+    'Who decides first: the named reviewer, the manager of whom it is about, or the owner of the resource.';
+comment on column authz.access_reviews.reviewer_id is 'The named reviewer, who decides where those cannot.';
 comment on column authz.access_reviews.auto_revoke is 'What nobody has confirmed when the review is due is withdrawn.';
 comment on column authz.access_reviews.created_by is
-    'The user who planned it, without a foreign key: the fact outlives the account.';
+    'The user who opened it, without a foreign key: the fact outlives the account.';
 
 create trigger touch_updated_at before update on authz.access_reviews
     for each row execute function platform.touch_updated_at();
@@ -8826,6 +8830,39 @@ revoke all on function authz.delete_access_policy(text) from public;
 grant execute on function authz.delete_access_policy(text) to enterprise_ai_app;
 -- <<<
 
+-- >>> sql/authz/keep_evidence.sql
+create or replace function authz._keep_evidence()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if tg_op = 'DELETE' then
+        -- It goes only together with its tenant.
+        if exists (select from identity.tenants as t where t.id = old.tenant_id and t.status <> 'deleting') then
+            raise exception '% cannot be deleted', tg_argv[0]
+                using errcode = 'ZA020', hint = 'It is what later reviews look at.';
+        end if;
+        return old;
+    end if;
+    if to_jsonb(old) ->> tg_argv[1] is not null
+       or to_jsonb(new) - tg_argv[2]::text[] <> to_jsonb(old) - tg_argv[2]::text[] then
+        raise exception '% cannot be changed', tg_argv[0]
+            using errcode = 'ZA020', hint = 'It is what later reviews look at.';
+    end if;
+    return new;
+end
+$$;
+
+comment on function authz._keep_evidence() is
+    'Before-row trigger with three arguments: what is kept, the column that makes a row final once it is set, and the
+columns that may change until then. Raises ZA020.';
+
+revoke all on function authz._keep_evidence() from public;
+-- <<<
+
 -- >>> sql/authz/authorize.sql
 -- What decides by itself only reads. Whoever is about to act calls this instead: it takes the same decision, and
 -- writes down what has to be: the use of a duty that is kept apart from others, the use of an emergency, and the
@@ -8999,6 +9036,19 @@ create trigger _000_take_turn before insert or update or delete on authz.access_
 create trigger _100_check before insert or update on authz.access_policy_roles
     for each row execute function authz._check_policy_roles();
 
+-- What was decided, and what an emergency was for, stays as it was said.
+create trigger _100_keep before update or delete on authz.access_review_items
+    for each row execute function authz._keep_evidence(
+        'An item of an access review', 'decided_at', '{decision,decided_by,decided_at,comment,revoked_at}');
+create trigger _100_keep before update or delete on authz.access_reviews
+    for each row execute function authz._keep_evidence('An access review', 'closed_at', '{status,closed_at,updated_at}');
+create trigger _100_keep before update or delete on authz.break_glass_events
+    for each row execute function authz._keep_evidence(
+        'The record of an emergency', 'reviewed_at',
+        '{ended_at,review_outcome,review_comment,reviewed_by,reviewed_at}');
+create trigger _100_keep before update or delete on authz.break_glass_uses
+    for each row execute function authz._keep_evidence('The record of an emergency', 'used_at', '{}');
+
 -- Which permissions a decision cannot be quick about is derived with what everyone holds; and what would break a
 -- static policy is refused after it is derived (by name: derive_ before separate_).
 do $do$
@@ -9048,7 +9098,7 @@ $do$;
 -- Rights are given by who may give them, and nobody gives more than they have: a role only with all it carries
 -- held by the giver, a permission only where the giver has it. Taking back asks for the right to give alone.
 
-create or replace function authz._giver(permission text, resource_id uuid default null)
+create or replace function authz._user_in_turn()
     returns jsonb
     language plpgsql
     volatile
@@ -9061,8 +9111,26 @@ begin
         raise exception 'Rights are given by a user, and the context has none'
             using errcode = 'ZA001', hint = 'Open the context of the user who gives or takes them.';
     end if;
-    -- First one's turn, then the question: what the giver has cannot be taken from them in between.
     perform authz._touch_epoch((v_context ->> 'tenant_id')::uuid);
+    return v_context;
+end
+$$;
+
+comment on function authz._user_in_turn() is 'The context, which is a user''s, after taking their turn. Raises ZA001.';
+
+revoke all on function authz._user_in_turn() from public;
+
+
+create or replace function authz._giver(permission text, resource_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+declare
+    -- First one's turn, then the question: what the giver has cannot be taken from them in between.
+    v_context jsonb := authz._user_in_turn();
+begin
     if not authz._may(v_context, permission, resource_id) then
         raise exception 'User % may not do this', v_context ->> 'user_id'
             using errcode = 'ZA010', hint = 'It takes ' || permission || '.';
@@ -9348,6 +9416,986 @@ permission.approve (ZA010); nobody approves what they gave themselves (23514), o
 
 revoke all on function authz.approve(text, uuid) from public;
 grant execute on function authz.approve(text, uuid) to enterprise_ai_app;
+-- <<<
+
+--- authz: passing rights on, emergencies and reviews ---------------------------------
+
+-- >>> sql/authz/delegate.sql
+-- Passing rights on for a time. What is refused here is what could never be worth anything; whether a delegation is
+-- worth something is found out at each decision, link by link.
+
+create or replace function authz._refuse_actor(context jsonb)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    if context ->> 'actor_id' <> context ->> 'user_id' then
+        raise exception 'User % acts for %, whose rights only they themselves pass on', context ->> 'actor_id',
+            context ->> 'user_id'
+            using errcode = 'ZA015', hint = 'Who acts for another cannot make that outlast, or widen it.';
+    end if;
+end
+$$;
+
+comment on function authz._refuse_actor(jsonb) is 'Raise ZA015 when somebody acts on behalf of the user of a context.';
+
+revoke all on function authz._refuse_actor(jsonb) from public;
+
+
+create or replace function authz._holds_role(tenant_id uuid, user_id uuid, role_id uuid)
+    returns boolean
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+as $$
+begin
+    return exists (
+        with recursive heirs (id) as (
+            select _holds_role.role_id
+            union
+            select i.role_id
+            from heirs
+            join authz.role_inheritance as i on i.tenant_id = _holds_role.tenant_id and i.parent_id = heirs.id
+            where coalesce(i.valid_from <= now(), true) and coalesce(i.valid_until > now(), true)
+        )
+        select
+        from heirs
+        join authz.roles as r on r.tenant_id = _holds_role.tenant_id and r.id = heirs.id
+        where r.for_everyone
+           or exists (
+               select
+               from authz.user_roles as a
+               where a.tenant_id = _holds_role.tenant_id and a.user_id = _holds_role.user_id and a.role_id = r.id
+                 and coalesce(a.valid_from <= now(), true) and coalesce(a.valid_until > now(), true))
+           or exists (
+               select
+               from authz.group_roles as a
+               where a.tenant_id = _holds_role.tenant_id and a.role_id = r.id
+                 and a.group_id in (select g.id from identity.groups_of(_holds_role.user_id) as g (id))
+                 and coalesce(a.valid_from <= now(), true) and coalesce(a.valid_until > now(), true)));
+end
+$$;
+
+comment on function authz._holds_role(uuid, uuid, uuid) is
+    'Whether a user holds a role now, in the tenant or on a resource, by themselves, a group, inheritance or as everyone.';
+
+revoke all on function authz._holds_role(uuid, uuid, uuid) from public;
+
+
+create or replace function authz.delegate(
+    delegate_id uuid,
+    what text,
+    valid_until timestamptz,
+    resource_id uuid default null,
+    may_redelegate boolean default false,
+    parent_id uuid default null,
+    reason text default null,
+    valid_from timestamptz default null,
+    condition jsonpath default null,
+    networks cidr[] default null,
+    windows jsonb default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._giver('permission.delegate');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_user_id uuid := v_context ->> 'user_id';
+    v_days integer := platform.setting('security.delegation_max_days') #>> '{}';
+    v_permission authz.permissions;
+    v_role_id uuid;
+    v_depth integer := 1;
+    v_id uuid;
+begin
+    perform authz._refuse_actor(v_context);
+    if delegate.valid_until > now() + make_interval(days => v_days) then
+        raise exception 'A delegation lasts % days at the most', v_days
+            using errcode = 'ZA016', hint = 'The setting security.delegation_max_days says how many.';
+    end if;
+
+    select p.* into v_permission from authz.permissions as p where p.name = delegate.what;
+    select r.id into v_role_id from authz.roles as r where r.tenant_id = v_tenant_id and r.name = delegate.what;
+    if v_permission.id is null and v_role_id is null then
+        raise exception 'There is no role or permission %', delegate.what
+            using errcode = 'ZA011', hint = 'Roles are named as in authz.roles, permissions as in authz.permissions.';
+    elsif not v_permission.delegable then
+        raise exception '% cannot be delegated', delegate.what
+            using errcode = 'ZA017', hint = 'Whoever shall do it is given it for themselves.';
+    end if;
+
+    if delegate.parent_id is not null then
+        v_depth := authz._next_depth(v_tenant_id, v_user_id, delegate.parent_id, v_role_id, v_permission.id,
+                                     delegate.resource_id, delegate.valid_until);
+    elsif (v_role_id is not null and not authz._holds_role(v_tenant_id, v_user_id, v_role_id))
+          or (v_permission.id is not null
+              and (authz._decide(v_tenant_id, v_user_id, delegate.what, delegate.resource_id, authz._env(v_context, '{}'),
+                                 clock_timestamp(), false)).effect = 'deny') then
+        raise exception 'User % cannot delegate % without having it', v_user_id, delegate.what
+            using errcode = 'ZA010', hint = 'What was delegated to them they pass on by naming that delegation (parent_id).';
+    end if;
+
+    insert into authz.delegations (
+        tenant_id, delegator_id, delegate_id, parent_id, depth, role_id, permission_id, resource_id, may_redelegate,
+        reason, condition, networks, windows, valid_from, valid_until)
+    values (
+        v_tenant_id, v_user_id, delegate.delegate_id, delegate.parent_id, v_depth, v_role_id, v_permission.id,
+        delegate.resource_id, delegate.may_redelegate, delegate.reason, delegate.condition, delegate.networks,
+        delegate.windows, coalesce(delegate.valid_from, now()), delegate.valid_until)
+    returning id into v_id;
+    return v_id;
+end
+$$;
+
+comment on function authz.delegate(
+    uuid, text, timestamptz, uuid, boolean, uuid, text, timestamptz, jsonpath, cidr[], jsonb) is
+    'Pass a role or a permission (type.action) on to another user for a time, on a resource and what lies below it or
+wherever one has it; returns the delegation''s id. It gives what the delegator may do at each moment, and of a role only
+what can be delegated. It takes permission.delegate and what is delegated (ZA010). Raises ZA011 for an unknown role or
+permission, ZA015 when somebody acts for the user, ZA016 when it would last too long, ZA017 for what cannot be delegated,
+ZA018 when the delegation that it passes on does not cover it, ZA013 when the delegate may not hold it.';
+
+revoke all on function authz.delegate(
+    uuid, text, timestamptz, uuid, boolean, uuid, text, timestamptz, jsonpath, cidr[], jsonb) from public;
+grant execute on function authz.delegate(
+    uuid, text, timestamptz, uuid, boolean, uuid, text, timestamptz, jsonpath, cidr[], jsonb) to enterprise_ai_app;
+
+
+create or replace function authz._next_depth(
+    tenant_id uuid,
+    user_id uuid,
+    parent_id uuid,
+    role_id uuid,
+    permission_id integer,
+    resource_id uuid,
+    valid_until timestamptz)
+    returns integer
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+as $$
+declare
+    v_parent authz.delegations;
+    v_depth integer := platform.setting('security.delegation_max_depth') #>> '{}';
+    v_fault text;
+begin
+    select d.* into v_parent
+    from authz.delegations as d
+    where d.tenant_id = _next_depth.tenant_id and d.id = _next_depth.parent_id
+      and d.delegate_id = _next_depth.user_id;
+    v_fault := case
+        when v_parent.id is null then 'there is no such delegation to them'
+        when not v_parent.may_redelegate then 'it may not be passed on'
+        when v_parent.valid_from > now() or v_parent.valid_until <= now() then 'it is not in force'
+        when v_parent.depth >= v_depth then format('a chain has %s links at the most', v_depth)
+        when _next_depth.valid_until > v_parent.valid_until then 'it ends before that'
+        when _next_depth.permission_id is not null
+             and _next_depth.permission_id is distinct from v_parent.permission_id
+             and (v_parent.role_id is null
+                  or not authz._carries(_next_depth.tenant_id, v_parent.role_id, _next_depth.permission_id))
+             then 'it does not carry that permission'
+        when _next_depth.role_id is not null
+             and (v_parent.role_id is null
+                  or _next_depth.role_id <> all (authz._roles_above(_next_depth.tenant_id, v_parent.role_id)))
+             then 'it is not of that role'
+        when v_parent.resource_id is not null and not exists (
+             select
+             from authz.resources as r
+             where r.tenant_id = _next_depth.tenant_id and r.id = _next_depth.resource_id
+               and v_parent.resource_id = any (r.ancestors || r.id)) then 'it is about another resource'
+    end;
+    if v_fault is not null then
+        raise exception 'Delegation % cannot be passed on like that: %', _next_depth.parent_id, v_fault
+            using errcode = 'ZA018', hint = 'Whoever gave it can give the other their part directly.';
+    end if;
+    return v_parent.depth + 1;
+end
+$$;
+
+comment on function authz._next_depth(uuid, uuid, uuid, uuid, integer, uuid, timestamptz) is
+    'Which link of a chain it would be to pass a delegation on. Raises ZA018 when it does not cover what is passed on.';
+
+revoke all on function authz._next_depth(uuid, uuid, uuid, uuid, integer, uuid, timestamptz) from public;
+
+
+create or replace function authz.revoke_delegation(delegation_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._user_in_turn();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_parties uuid[];
+begin
+    with recursive chain (delegator_id, delegate_id, parent_id) as (
+        select d.delegator_id, d.delegate_id, d.parent_id
+        from authz.delegations as d
+        where d.tenant_id = v_tenant_id and d.id = revoke_delegation.delegation_id
+        union all
+        select d.delegator_id, d.delegate_id, d.parent_id
+        from chain
+        join authz.delegations as d on d.tenant_id = v_tenant_id and d.id = chain.parent_id
+    )
+    select array_agg(c.delegator_id) || array_agg(c.delegate_id) into v_parties from chain as c;
+    -- All who stand in the chain up to it: who passed it on, and who gives it back.
+    perform authz._refuse_unless_party(v_context, v_parties);
+    delete from authz.delegations as d
+    where d.tenant_id = v_tenant_id and d.id = revoke_delegation.delegation_id;
+    return found;
+end
+$$;
+
+comment on function authz.revoke_delegation(uuid) is
+    'Take back a delegation, and all that was passed on by it; false when there is none of that id. For those in the chain
+up to it, and for who has permission.grant (ZA010).';
+
+revoke all on function authz.revoke_delegation(uuid) from public;
+grant execute on function authz.revoke_delegation(uuid) to enterprise_ai_app;
+
+
+create or replace function authz._refuse_unless_party(context jsonb, parties uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+begin
+    if (context ->> 'user_id')::uuid = any (parties)
+       and coalesce(context ->> 'actor_id', context ->> 'user_id') = context ->> 'user_id' then
+        return;
+    elsif not authz._may(context, 'permission.grant', null) then
+        raise exception 'User % has no part in this', context ->> 'user_id'
+            using errcode = 'ZA010', hint = 'It takes permission.grant.';
+    end if;
+end
+$$;
+
+comment on function authz._refuse_unless_party(jsonb, uuid[]) is
+    'Raise ZA010 unless the user of a context is one of these, in person, or has permission.grant.';
+
+revoke all on function authz._refuse_unless_party(jsonb, uuid[]) from public;
+-- <<<
+
+-- >>> sql/authz/proxy.sql
+-- Acting on behalf of another. Users let others act for them; who gives rights lets others act for users, in what
+-- they may do themselves, and never wholesale.
+
+create or replace function authz.grant_proxy(
+    actor_id uuid,
+    permission text default null,
+    all_permissions boolean default false,
+    user_id uuid default null,
+    resource_id uuid default null,
+    valid_until timestamptz default null,
+    reason text default null,
+    valid_from timestamptz default null,
+    condition jsonpath default null,
+    networks cidr[] default null,
+    windows jsonb default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._user_in_turn();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_giver_id uuid := v_context ->> 'user_id';
+    v_user_id uuid := coalesce(grant_proxy.user_id, v_giver_id);
+    v_permission_id integer;
+    v_id uuid;
+begin
+    perform authz._refuse_actor(v_context);
+    if v_user_id = v_giver_id then
+        v_context := authz._giver('permission.proxy');
+    else
+        v_context := authz._giver('permission.grant');
+        if all_permissions or grant_proxy.actor_id = v_giver_id
+           or not authz._may(v_context, permission, grant_proxy.resource_id) then
+            raise exception 'User % cannot let % act for % in this', v_giver_id, grant_proxy.actor_id, v_user_id
+                using errcode = 'ZA010',
+                      hint = 'For another one lets a third act, and only in a permission that one has oneself.';
+        end if;
+    end if;
+    if not all_permissions then
+        select p.id into v_permission_id from authz.permissions as p where p.name = grant_proxy.permission;
+        if v_permission_id is null then
+            raise exception 'There is no permission %', grant_proxy.permission
+                using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
+        end if;
+    end if;
+
+    insert into authz.proxy_grants (
+        tenant_id, user_id, actor_id, permission_id, all_permissions, resource_id, reason, condition, networks, windows,
+        valid_from, valid_until, granted_by)
+    values (
+        v_tenant_id, v_user_id, grant_proxy.actor_id, v_permission_id, grant_proxy.all_permissions,
+        grant_proxy.resource_id, grant_proxy.reason, grant_proxy.condition, grant_proxy.networks, grant_proxy.windows,
+        grant_proxy.valid_from, grant_proxy.valid_until, v_giver_id)
+    returning id into v_id;
+    return v_id;
+end
+$$;
+
+comment on function authz.grant_proxy(
+    uuid, text, boolean, uuid, uuid, timestamptz, text, timestamptz, jsonpath, cidr[], jsonb) is
+    'Let somebody act on behalf of the user of the context, in one permission or in all; returns the grant''s id. It takes
+permission.proxy; to let somebody act for another user permission.grant and the permission itself, never all of them and
+never oneself (ZA010). Raises ZA011 for an unknown permission, ZA015 when somebody acts for the user.';
+
+revoke all on function authz.grant_proxy(
+    uuid, text, boolean, uuid, uuid, timestamptz, text, timestamptz, jsonpath, cidr[], jsonb) from public;
+grant execute on function authz.grant_proxy(
+    uuid, text, boolean, uuid, uuid, timestamptz, text, timestamptz, jsonpath, cidr[], jsonb) to enterprise_ai_app;
+
+
+create or replace function authz.revoke_proxy(grant_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._user_in_turn();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+begin
+    perform authz._refuse_unless_party(v_context, array(
+        select unnest(array[g.user_id, g.actor_id])
+        from authz.proxy_grants as g
+        where g.tenant_id = v_tenant_id and g.id = revoke_proxy.grant_id));
+    delete from authz.proxy_grants as g
+    where g.tenant_id = v_tenant_id and g.id = revoke_proxy.grant_id;
+    return found;
+end
+$$;
+
+comment on function authz.revoke_proxy(uuid) is
+    'End a grant to act on behalf; false when there is none of that id. For both people in it, and for who has
+permission.grant (ZA010).';
+
+revoke all on function authz.revoke_proxy(uuid) from public;
+grant execute on function authz.revoke_proxy(uuid) to enterprise_ai_app;
+-- <<<
+
+-- >>> sql/authz/break_glass.sql
+-- In an emergency somebody takes a role that they have not been given. It is said aloud (NOTIFY), ends by itself,
+-- and waits for a review by somebody else from the moment it is over.
+
+create or replace function authz.break_glass(
+    role_name text,
+    reason text,
+    minutes integer default null,
+    resource_id uuid default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._giver('system.break_glass');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_most integer := platform.setting('security.break_glass_minutes') #>> '{}';
+    v_role_id uuid;
+    v_id uuid;
+begin
+    perform authz._refuse_actor(v_context);
+    select r.id into v_role_id
+    from authz.roles as r
+    where r.tenant_id = v_tenant_id and r.name = break_glass.role_name;
+    if v_role_id is null then
+        raise exception 'There is no role %', break_glass.role_name
+            using errcode = 'ZA011', hint = 'Roles are named as in authz.roles.';
+    elsif break_glass.resource_id is not null and not exists (
+              select
+              from authz.resources as r
+              where r.tenant_id = v_tenant_id and r.id = break_glass.resource_id) then
+        raise exception 'There is no resource %', break_glass.resource_id
+            using errcode = 'ZA011', hint = 'Leave it out to have the role in the whole tenant.';
+    elsif break_glass.minutes not between 1 and v_most then
+        raise exception 'Emergency access lasts from 1 to % minutes, not %', v_most, break_glass.minutes
+            using errcode = 'ZA016', hint = 'The setting security.break_glass_minutes says how long.';
+    end if;
+
+    insert into authz.break_glass_events (tenant_id, user_id, role_id, resource_id, reason, expires_at)
+    values (v_tenant_id, (v_context ->> 'user_id')::uuid, v_role_id, break_glass.resource_id, break_glass.reason,
+            now() + make_interval(mins => coalesce(break_glass.minutes, v_most)))
+    returning id into v_id;
+    perform pg_notify('enterprise_ai_break_glass', v_tenant_id || ' ' || v_id);
+    return v_id;
+end
+$$;
+
+comment on function authz.break_glass(text, text, integer, uuid) is
+    'Take a role in an emergency, for so many minutes (those of the setting security.break_glass_minutes, which are the
+most), on a resource and what lies below it or in the whole tenant; returns the event''s id and notifies
+enterprise_ai_break_glass of the tenant and the event. It takes system.break_glass (ZA010) and a reason of at least ten
+characters (23514). Raises ZA011 for an unknown role or resource, ZA015 when somebody acts for the user, ZA016 when it
+would last too long.';
+
+revoke all on function authz.break_glass(text, text, integer, uuid) from public;
+grant execute on function authz.break_glass(text, text, integer, uuid) to enterprise_ai_app;
+
+
+create or replace function authz.end_break_glass(event_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._user_in_turn();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+begin
+    perform authz._refuse_unless_party(v_context, array(
+        select e.user_id
+        from authz.break_glass_events as e
+        where e.tenant_id = v_tenant_id and e.id = end_break_glass.event_id));
+    update authz.break_glass_events as e
+    set ended_at = greatest(e.started_at, clock_timestamp())
+    where e.tenant_id = v_tenant_id and e.id = end_break_glass.event_id
+      and e.ended_at is null and e.expires_at > clock_timestamp();
+    return found;
+end
+$$;
+
+comment on function authz.end_break_glass(uuid) is
+    'End emergency access before its time; false when there is none of that id that goes on. For whoever took it, and for
+who has permission.grant (ZA010).';
+
+revoke all on function authz.end_break_glass(uuid) from public;
+grant execute on function authz.end_break_glass(uuid) to enterprise_ai_app;
+
+
+create or replace function authz.list_break_glass_reviews()
+    returns table (
+        event_id uuid, user_id uuid, role_name text, resource_id uuid, reason text, started_at timestamptz,
+        over_at timestamptz, uses bigint)
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select e.id, e.user_id, r.name, e.resource_id, e.reason, e.started_at, coalesce(e.ended_at, e.expires_at),
+           (select count(*)
+            from authz.break_glass_uses as u
+            where u.tenant_id = e.tenant_id and u.event_id = e.id)
+    from authz.break_glass_events as e
+    join authz.roles as r on r.tenant_id = e.tenant_id and r.id = e.role_id
+    where e.tenant_id = platform.current_tenant_id() and e.reviewed_at is null
+      and coalesce(e.ended_at, e.expires_at) <= statement_timestamp()
+    order by e.started_at, e.id;
+end
+$$;
+
+comment on function authz.list_break_glass_reviews() is
+    'The emergencies that are over and that nobody has reviewed, the oldest first, with how often each was used;
+what was done is in authz.break_glass_uses.';
+
+revoke all on function authz.list_break_glass_reviews() from public;
+grant execute on function authz.list_break_glass_reviews() to enterprise_ai_app;
+
+
+create or replace function authz.review_break_glass(event_id uuid, outcome text, comment text default null)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write what is on record
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._giver('permission.review');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_event authz.break_glass_events;
+begin
+    select e.* into v_event
+    from authz.break_glass_events as e
+    where e.tenant_id = v_tenant_id and e.id = review_break_glass.event_id and e.reviewed_at is null;
+    if v_event.id is null then
+        return false;
+    elsif v_event.user_id::text in (v_context ->> 'user_id', v_context ->> 'actor_id') then
+        raise exception 'Nobody reviews their own emergency'
+            using errcode = 'ZA010', hint = 'It takes permission.review, and another person.';
+    elsif coalesce(v_event.ended_at, v_event.expires_at) > clock_timestamp() then
+        raise exception 'Emergency % is not over', v_event.id
+            using errcode = 'ZA019', hint = 'authz.end_break_glass() ends it.';
+    end if;
+    update authz.break_glass_events as e
+    set review_outcome = review_break_glass.outcome, review_comment = review_break_glass.comment,
+        reviewed_by = (v_context ->> 'user_id')::uuid, reviewed_at = clock_timestamp()
+    where e.tenant_id = v_tenant_id and e.id = v_event.id;
+    return found;
+end
+$$;
+
+comment on function authz.review_break_glass(uuid, text, text) is
+    'Say of an emergency that is over whether it was justified or unjustified (23514 for anything else), for good; false when
+there is none of that id that waits for it. It takes permission.review, and somebody else than who took it (ZA010).
+Raises ZA019 while it goes on.';
+
+revoke all on function authz.review_break_glass(uuid, text, text) from public;
+grant execute on function authz.review_break_glass(uuid, text, text) to enterprise_ai_app;
+-- <<<
+
+-- >>> sql/authz/assignments.sql
+create or replace function authz._assignments(tenant_id uuid)
+    returns table (
+        kind text, id uuid, subject_id uuid, is_group boolean, role_id uuid, permission_id integer, resource_id uuid,
+        valid_until timestamptz, assignment jsonb)
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select 'user_role', a.id, a.user_id, false, a.role_id, null::integer, a.resource_id, a.valid_until, to_jsonb(a)
+    from authz.user_roles as a
+    where a.tenant_id = _assignments.tenant_id
+    union all
+    select 'group_role', a.id, a.group_id, true, a.role_id, null, a.resource_id, a.valid_until, to_jsonb(a)
+    from authz.group_roles as a
+    where a.tenant_id = _assignments.tenant_id
+    union all
+    select 'user_permission', a.id, a.user_id, false, null, a.permission_id, a.resource_id, a.valid_until, to_jsonb(a)
+    from authz.user_permissions as a
+    where a.tenant_id = _assignments.tenant_id
+    union all
+    select 'group_permission', a.id, a.group_id, true, null, a.permission_id, a.resource_id, a.valid_until, to_jsonb(a)
+    from authz.group_permissions as a
+    where a.tenant_id = _assignments.tenant_id
+    union all
+    select 'delegation', a.id, a.delegate_id, false, a.role_id, a.permission_id, a.resource_id, a.valid_until, to_jsonb(a)
+    from authz.delegations as a
+    where a.tenant_id = _assignments.tenant_id
+    union all
+    select 'proxy_grant', a.id, a.actor_id, false, null, a.permission_id, a.resource_id, a.valid_until, to_jsonb(a)
+    from authz.proxy_grants as a
+    where a.tenant_id = _assignments.tenant_id;
+end
+$$;
+
+comment on function authz._assignments(uuid) is 'Whatever somebody has been given in a tenant, of all kinds, as one list.';
+
+revoke all on function authz._assignments(uuid) from public;
+
+
+create or replace function authz._withdraw(tenant_id uuid, kind text, id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+begin
+    if kind = 'user_role' then
+        delete from authz.user_roles as a where a.tenant_id = _withdraw.tenant_id and a.id = _withdraw.id;
+    elsif kind = 'group_role' then
+        delete from authz.group_roles as a where a.tenant_id = _withdraw.tenant_id and a.id = _withdraw.id;
+    elsif kind = 'user_permission' then
+        delete from authz.user_permissions as a where a.tenant_id = _withdraw.tenant_id and a.id = _withdraw.id;
+    elsif kind = 'group_permission' then
+        delete from authz.group_permissions as a where a.tenant_id = _withdraw.tenant_id and a.id = _withdraw.id;
+    elsif kind = 'delegation' then
+        delete from authz.delegations as a where a.tenant_id = _withdraw.tenant_id and a.id = _withdraw.id;
+    elsif kind = 'proxy_grant' then
+        delete from authz.proxy_grants as a where a.tenant_id = _withdraw.tenant_id and a.id = _withdraw.id;
+    end if;
+    return found;
+end
+$$;
+
+comment on function authz._withdraw(uuid, text, uuid) is
+    'Take back what authz._assignments lists; false when it is gone already.';
+
+revoke all on function authz._withdraw(uuid, text, uuid) from public;
+-- <<<
+
+-- >>> sql/authz/reviews.sql
+-- A campaign lists what people and groups have been given, and names somebody for each who says whether it stays.
+-- What a rule or a directory gives is not listed: it would come back, and is looked at where the rule is.
+
+create or replace function authz.open_access_review(
+    name text,
+    reviewer_id uuid,
+    due_at timestamptz default null,
+    scope jsonb default '{}',
+    reviewers text default 'named',
+    auto_revoke boolean default false)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write what is on record
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._giver('permission.manage_policies');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_id uuid;
+    v_unreviewed record;
+begin
+    if not scope - array['kinds', 'role_ids', 'group_ids', 'user_ids'] = '{}'
+       or exists (select from jsonb_each(scope) as s where jsonb_typeof(s.value) <> 'array') then
+        raise exception 'The scope % cannot be used', scope
+            using errcode = 'ZA009', hint = 'It has lists under kinds, role_ids, group_ids and user_ids; any may be absent.';
+    end if;
+    insert into authz.access_reviews (tenant_id, name, scope, reviewers, reviewer_id, due_at, auto_revoke, created_by)
+    values (v_tenant_id, open_access_review.name, open_access_review.scope, open_access_review.reviewers,
+            open_access_review.reviewer_id, coalesce(open_access_review.due_at, now() + interval '30 days'),
+            open_access_review.auto_revoke, (v_context ->> 'user_id')::uuid)
+    returning id into v_id;
+
+    for v_unreviewed in
+        select a.kind, a.subject_id
+        from authz._assignments(v_tenant_id) as a
+        where authz._is_in_scope(a.kind, a.subject_id, a.is_group, a.role_id, scope)
+          and coalesce(a.valid_until > now(), true)
+          and coalesce(a.assignment ->> 'source', 'manual') = 'manual'
+          and authz._reviewer_of(v_tenant_id, v_id, a.subject_id, a.is_group, a.resource_id) is null
+        limit 1
+    loop
+        raise exception 'Nobody is left to review the % of %', v_unreviewed.kind, v_unreviewed.subject_id
+            using errcode = 'ZA021',
+                  hint = 'Name a reviewer who is active, and is neither the one reviewed nor in the group.';
+    end loop;
+
+    insert into authz.access_review_items (
+        tenant_id, review_id, assignment_kind, assignment_id, subject_id, assignment, reviewer_id)
+    select v_tenant_id, v_id, a.kind, a.id, a.subject_id,
+           jsonb_strip_nulls(a.assignment || jsonb_build_object('role', r.name, 'permission', p.name)),
+           authz._reviewer_of(v_tenant_id, v_id, a.subject_id, a.is_group, a.resource_id)
+    from authz._assignments(v_tenant_id) as a
+    left join authz.roles as r on r.tenant_id = v_tenant_id and r.id = a.role_id
+    left join authz.permissions as p on p.id = a.permission_id
+    where authz._is_in_scope(a.kind, a.subject_id, a.is_group, a.role_id, scope)
+      and coalesce(a.valid_until > now(), true)
+      and coalesce(a.assignment ->> 'source', 'manual') = 'manual';
+    perform authz._close_if_decided(v_tenant_id, v_id);
+    return v_id;
+end
+$$;
+
+comment on function authz.open_access_review(text, uuid, timestamptz, jsonb, text, boolean) is
+    'Begin a review of what has been given by hand and has not ended, of everything or of a scope
+{"kinds": […], "role_ids": […], "group_ids": […], "user_ids": […]}; returns its id. For each one person decides: the named
+reviewer, or first the manager, or the owner of the resource (reviewers). With auto_revoke what nobody has confirmed by
+then is withdrawn. It takes permission.manage_policies (ZA010). Raises ZA009 for a scope of another shape, ZA021 when
+nobody could review something but the one who has it.';
+
+revoke all on function authz.open_access_review(text, uuid, timestamptz, jsonb, text, boolean) from public;
+grant execute on function authz.open_access_review(text, uuid, timestamptz, jsonb, text, boolean) to enterprise_ai_app;
+
+
+create or replace function authz._is_in_scope(kind text, subject_id uuid, is_group boolean, role_id uuid, scope jsonb)
+    returns boolean
+    language sql
+    immutable
+    parallel safe
+as $$
+    select (not scope ? 'kinds' or scope -> 'kinds' ? kind)
+       and (not scope ? 'role_ids' or coalesce(scope -> 'role_ids' ? role_id::text, false))
+       and (not scope ?| '{group_ids,user_ids}'
+            or coalesce(scope -> case when is_group then 'group_ids' else 'user_ids' end ? subject_id::text, false))
+$$;
+
+comment on function authz._is_in_scope(text, uuid, boolean, uuid, jsonb) is
+    'Whether an assignment is of what a review looks at.';
+
+revoke all on function authz._is_in_scope(text, uuid, boolean, uuid, jsonb) from public;
+
+
+create or replace function authz._reviewer_of(
+    tenant_id uuid,
+    review_id uuid,
+    subject_id uuid,
+    is_group boolean,
+    resource_id uuid)
+    returns uuid
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    -- The one that the rule names, else the named one, else that one's manager, else who opened the review.
+    return (
+        select c.id
+        from authz.access_reviews as v
+        cross join lateral (
+            values (1, case
+                        when v.reviewers = 'manager' and not is_group then (
+                            select p.manager_id
+                            from identity.user_profiles as p
+                            where p.tenant_id = _reviewer_of.tenant_id and p.user_id = subject_id)
+                        when v.reviewers = 'owner' then (
+                            select r.owner_id
+                            from authz.resources as r
+                            where r.tenant_id = _reviewer_of.tenant_id and r.id = _reviewer_of.resource_id)
+                    end),
+                   (2, v.reviewer_id),
+                   (3, (select p.manager_id
+                        from identity.user_profiles as p
+                        where p.tenant_id = _reviewer_of.tenant_id and p.user_id = v.reviewer_id)),
+                   (4, v.created_by)
+        ) as c (place, id)
+        join identity.users as u on u.tenant_id = _reviewer_of.tenant_id and u.id = c.id and u.status = 'active'
+        where v.tenant_id = _reviewer_of.tenant_id and v.id = _reviewer_of.review_id
+          and authz._may_review(c.id, subject_id, is_group)
+        order by c.place
+        limit 1);
+end
+$$;
+
+comment on function authz._reviewer_of(uuid, uuid, uuid, boolean, uuid) is
+    'Who is to review what somebody has been given; null when nobody can.';
+
+revoke all on function authz._reviewer_of(uuid, uuid, uuid, boolean, uuid) from public;
+
+
+create or replace function authz._may_review(user_id uuid, subject_id uuid, is_group boolean)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return _may_review.user_id <> subject_id
+       and not (is_group and subject_id in (select g.id from identity.groups_of(_may_review.user_id) as g (id)));
+end
+$$;
+
+comment on function authz._may_review(uuid, uuid, boolean) is
+    'Whether what a user or a group has is somebody else''s, and so theirs to review.';
+
+revoke all on function authz._may_review(uuid, uuid, boolean) from public;
+
+
+create or replace function authz.decide_review_item(item_id uuid, decision text, comment text default null)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write what is on record, or rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._user_in_turn();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_user_id uuid := v_context ->> 'user_id';
+    v_item authz.access_review_items;
+    v_is_group boolean;
+    v_is_withdrawn boolean := false;
+begin
+    select i.* into v_item
+    from authz.access_review_items as i
+    join authz.access_reviews as r on r.tenant_id = v_tenant_id and r.id = i.review_id and r.status = 'open'
+    where i.tenant_id = v_tenant_id and i.id = decide_review_item.item_id and i.decided_at is null;
+    if v_item.id is null then
+        raise exception 'There is nothing to decide under %', decide_review_item.item_id
+            using errcode = 'ZA022', hint = 'It is decided, its review is over, or it never was.';
+    end if;
+    v_is_group := v_item.assignment_kind like 'group%';
+    if not authz._may_review(v_user_id, v_item.subject_id, v_is_group)
+       or not authz._may_review(coalesce((v_context ->> 'actor_id')::uuid, v_user_id), v_item.subject_id, v_is_group)
+       or (v_user_id <> v_item.reviewer_id and not authz._may(v_context, 'permission.review', null)) then
+        raise exception 'User % cannot decide on this', v_user_id
+            using errcode = 'ZA010', hint = 'It takes its reviewer, or permission.review; nobody reviews what they have.';
+    end if;
+
+    if decide_review_item.decision = 'revoke' then
+        v_is_withdrawn := authz._withdraw(v_tenant_id, v_item.assignment_kind, v_item.assignment_id);
+    end if;
+    update authz.access_review_items as i
+    set decision = decide_review_item.decision, comment = decide_review_item.comment, decided_by = v_user_id,
+        decided_at = clock_timestamp(), revoked_at = case when v_is_withdrawn then clock_timestamp() end
+    where i.tenant_id = v_tenant_id and i.id = v_item.id;
+    perform authz._close_if_decided(v_tenant_id, v_item.review_id);
+    return v_is_withdrawn;
+end
+$$;
+
+comment on function authz.decide_review_item(uuid, text, text) is
+    'Decide on one assignment of a review, for good: keep, or revoke, which withdraws it at once; true when it was
+withdrawn. The last decision closes the review. For its reviewer, or who has permission.review, never for who has the
+assignment (ZA010). Raises ZA022 when there is nothing to decide, 23514 for another decision.';
+
+revoke all on function authz.decide_review_item(uuid, text, text) from public;
+grant execute on function authz.decide_review_item(uuid, text, text) to enterprise_ai_app;
+
+
+create or replace function authz._close_if_decided(tenant_id uuid, review_id uuid)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+begin
+    update authz.access_reviews as r
+    set status = 'closed', closed_at = clock_timestamp()
+    where r.tenant_id = _close_if_decided.tenant_id and r.id = _close_if_decided.review_id and r.status = 'open'
+      and not exists (
+          select
+          from authz.access_review_items as i
+          where i.tenant_id = _close_if_decided.tenant_id and i.review_id = _close_if_decided.review_id
+            and i.decided_at is null);
+end
+$$;
+
+comment on function authz._close_if_decided(uuid, uuid) is 'Close a review in which nothing is left to decide.';
+
+revoke all on function authz._close_if_decided(uuid, uuid) from public;
+
+
+create or replace function authz.cancel_access_review(review_id uuid)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write what is on record
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
+begin
+    update authz.access_reviews as r
+    set status = 'cancelled', closed_at = clock_timestamp()
+    where r.tenant_id = v_tenant_id and r.id = cancel_access_review.review_id and r.status = 'open';
+    return found;
+end
+$$;
+
+comment on function authz.cancel_access_review(uuid) is
+    'Give up a review; what was decided in it stays. False when there is none of that id that is open. It takes
+permission.manage_policies (ZA010).';
+
+revoke all on function authz.cancel_access_review(uuid) from public;
+grant execute on function authz.cancel_access_review(uuid) to enterprise_ai_app;
+
+
+create or replace function authz.access_review_progress(review_id uuid)
+    returns table (total bigint, kept bigint, revoked bigint, undecided bigint, is_overdue boolean)
+    language plpgsql
+    stable
+    parallel restricted
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select count(i.id), count(*) filter (where i.decision = 'keep'), count(*) filter (where i.decision = 'revoke'),
+           count(i.id) filter (where i.decision is null), r.status = 'open' and r.due_at <= statement_timestamp()
+    from authz.access_reviews as r
+    left join authz.access_review_items as i on i.tenant_id = r.tenant_id and i.review_id = r.id
+    where r.tenant_id = platform.current_tenant_id() and r.id = access_review_progress.review_id
+    group by r.status, r.due_at;
+end
+$$;
+
+comment on function authz.access_review_progress(uuid) is
+    'How far a review is: complete when nothing is undecided. No row when there is none of that id.';
+
+revoke all on function authz.access_review_progress(uuid) from public;
+grant execute on function authz.access_review_progress(uuid) to enterprise_ai_app;
+-- <<<
+
+-- >>> sql/authz/close_due_reviews.sql
+create or replace function authz.close_due_reviews()
+    returns table (tenant_id uuid, review_id uuid, withdrawn integer, error text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- opens one tenant's context after the other, and withdraws rights
+    set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_outer text := current_setting('enterprise_ai.context', true);
+begin
+    for tenant_id in select d.tenant_id from identity.tenant_directory as d order by d.tenant_id loop
+        perform platform._seal_context(jsonb_build_object('tenant_id', tenant_id));
+        for review_id in
+            select r.id
+            from authz.access_reviews as r
+            join identity.tenants as t on t.id = close_due_reviews.tenant_id and t.status <> 'deleting'
+            where r.tenant_id = close_due_reviews.tenant_id and r.status = 'open' and r.auto_revoke
+              and r.due_at <= statement_timestamp()
+            order by r.due_at
+        loop
+            -- What goes wrong with one holds up no other.
+            begin
+                error := null;
+                withdrawn := authz._close_due(tenant_id, review_id);
+            exception
+                when others then
+                    withdrawn := 0;
+                    error := sqlstate || ' ' || sqlerrm;
+            end;
+            return next;
+        end loop;
+    end loop;
+    perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
+end
+$$;
+
+comment on function authz.close_due_reviews() is
+    'Close the reviews of all tenants that are due and withdraw by themselves what nobody has confirmed; call it again and
+again. Returns each with how much it withdrew, or what stood in its way: that one stays as it was.';
+
+revoke all on function authz.close_due_reviews() from public;
+grant execute on function authz.close_due_reviews() to enterprise_ai_operator;
+
+
+create or replace function authz._close_due(tenant_id uuid, review_id uuid)
+    returns integer
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+declare
+    v_item record;
+    v_is_withdrawn boolean;
+    v_withdrawn integer := 0;
+begin
+    perform authz._touch_epoch(_close_due.tenant_id);
+    for v_item in
+        select i.id, i.assignment_kind, i.assignment_id
+        from authz.access_review_items as i
+        where i.tenant_id = _close_due.tenant_id and i.review_id = _close_due.review_id and i.decided_at is null
+    loop
+        v_is_withdrawn := authz._withdraw(_close_due.tenant_id, v_item.assignment_kind, v_item.assignment_id);
+        v_withdrawn := v_withdrawn + v_is_withdrawn::integer;
+        update authz.access_review_items as i
+        set decision = 'revoke', decided_at = clock_timestamp(),
+            revoked_at = case when v_is_withdrawn then clock_timestamp() end
+        where i.tenant_id = _close_due.tenant_id and i.id = v_item.id and i.decided_at is null;
+    end loop;
+    perform authz._close_if_decided(_close_due.tenant_id, _close_due.review_id);
+    return v_withdrawn;
+end
+$$;
+
+comment on function authz._close_due(uuid, uuid) is
+    'Withdraw what nobody has confirmed in a review, and close it; returns how much was withdrawn.';
+
+revoke all on function authz._close_due(uuid, uuid) from public;
 -- <<<
 
 --- identity: administration ---------------------------------------------------------
@@ -9959,6 +11007,32 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._fault_of_windows(jsonb);
 --   drop function authz._windows_at(jsonb, timestamptz);
 --   drop function authz._next_edge(jsonb, timestamptz);
+--   drop function authz.close_due_reviews();
+--   drop function authz._close_due(uuid, uuid);
+--   drop function authz.access_review_progress(uuid);
+--   drop function authz.cancel_access_review(uuid);
+--   drop function authz._close_if_decided(uuid, uuid);
+--   drop function authz.decide_review_item(uuid, text, text);
+--   drop function authz._may_review(uuid, uuid, boolean);
+--   drop function authz._reviewer_of(uuid, uuid, uuid, boolean, uuid);
+--   drop function authz._is_in_scope(text, uuid, boolean, uuid, jsonb);
+--   drop function authz.open_access_review(text, uuid, timestamptz, jsonb, text, boolean);
+--   drop function authz._withdraw(uuid, text, uuid);
+--   drop function authz._assignments(uuid);
+--   drop function authz.review_break_glass(uuid, text, text);
+--   drop function authz.list_break_glass_reviews();
+--   drop function authz.end_break_glass(uuid);
+--   drop function authz.break_glass(text, text, integer, uuid);
+--   drop function authz.revoke_proxy(uuid);
+--   drop function authz.grant_proxy(uuid, text, boolean, uuid, uuid, timestamptz, text, timestamptz, jsonpath, cidr[], jsonb);
+--   drop function authz._refuse_unless_party(jsonb, uuid[]);
+--   drop function authz.revoke_delegation(uuid);
+--   drop function authz._next_depth(uuid, uuid, uuid, uuid, integer, uuid, timestamptz);
+--   drop function authz.delegate(uuid, text, timestamptz, uuid, boolean, uuid, text, timestamptz, jsonpath, cidr[], jsonb);
+--   drop function authz._holds_role(uuid, uuid, uuid);
+--   drop function authz._refuse_actor(jsonb);
+--   drop function authz._user_in_turn();
+--   drop function authz._keep_evidence();
 --   drop function authz.authorize(text, uuid, jsonb);
 --   drop function authz._record_use(jsonb, uuid[], text, uuid, jsonb);
 --   drop function authz._log_decision(jsonb, text, uuid, authz.decision);

@@ -95,7 +95,7 @@ values
     ('security.delegation_max_depth', '2', 'integer', 1, 5, null, true,
      'How many times a delegated right can be passed on, the first delegation counted.'),
     ('security.break_glass_minutes', '60', 'integer', 5, 480, null, true,
-     'How long emergency access lasts.'),
+     'How long emergency access lasts unless it is taken for less.'),
     ('authz.decision_log', '"denials"', 'string', null, null, '["off", "denials", "sample", "full"]', true,
      'Which decisions of authz.authorize are logged: none, what is denied, that and a part of what is allowed, or all.'),
     ('authz.decision_log_sample_percent', '1', 'number', 0, 100, null, true,
@@ -423,6 +423,8 @@ from (
         ('user', 'user', '{read}'),
         ('user', 'conversation', '{create}'),
         ('user', 'document', '{create}'),
+        -- One's own rights: nobody passes on another's.
+        ('user', 'permission', '{delegate, proxy}'),
         ('user', 'api', '{invoke}'),
 
         ('viewer', 'user', '{read}'),
@@ -461,7 +463,7 @@ from (
         ('analyst', 'permission', '{read}'::text[]),
         ('analyst', 'analytics', '{update, delete, configure}'),
 
-        ('user', 'permission', '{read, delegate, proxy}'),
+        ('user', 'permission', '{read}'),
         ('user', 'conversation', '{read, update, delete, share, export}'),
         ('user', 'message', '{create, read, delete, rate}'),
         ('user', 'document', '{read, update, delete, share, process, export}'),

@@ -1,7 +1,7 @@
 -- Rights are given by who may give them, and nobody gives more than they have: a role only with all it carries
 -- held by the giver, a permission only where the giver has it. Taking back asks for the right to give alone.
 
-create or replace function authz._giver(permission text, resource_id uuid default null)
+create or replace function authz._user_in_turn()
     returns jsonb
     language plpgsql
     volatile
@@ -14,8 +14,26 @@ begin
         raise exception 'Rights are given by a user, and the context has none'
             using errcode = 'ZA001', hint = 'Open the context of the user who gives or takes them.';
     end if;
-    -- First one's turn, then the question: what the giver has cannot be taken from them in between.
     perform authz._touch_epoch((v_context ->> 'tenant_id')::uuid);
+    return v_context;
+end
+$$;
+
+comment on function authz._user_in_turn() is 'The context, which is a user''s, after taking their turn. Raises ZA001.';
+
+revoke all on function authz._user_in_turn() from public;
+
+
+create or replace function authz._giver(permission text, resource_id uuid default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+declare
+    -- First one's turn, then the question: what the giver has cannot be taken from them in between.
+    v_context jsonb := authz._user_in_turn();
+begin
     if not authz._may(v_context, permission, resource_id) then
         raise exception 'User % may not do this', v_context ->> 'user_id'
             using errcode = 'ZA010', hint = 'It takes ' || permission || '.';
