@@ -38,7 +38,10 @@ LEFT_BEHIND = {
     ),
     "custom setting": ("set app.tenant = 'x';", "current_setting('app.tenant', true) is null"),
     "temp table": ("create temp table leftover (id int);", "to_regclass('leftover') is null"),
-    "prepared": ("prepare p as select 1;", "not exists (select from pg_prepared_statements)"),
+    "prepared": (
+        "prepare p as select 1;",
+        "not exists (select from pg_prepared_statements where name not like 'enterprise_ai_%')",
+    ),
     "listen": ("listen channel;", "not exists (select from pg_listening_channels())"),
     "cursor": ("declare c cursor with hold for select 1;", "not exists (select from pg_cursors)"),
     "advisory lock": (
@@ -102,3 +105,23 @@ def test_an_idle_transaction_timeout_of_the_login_does_not_end_the_lock(project,
     project.add("002_b.sql", "select 1;")
     project.ok("migrate")
     assert history(project.url) == ["001_a.sql", "002_b.sql"]
+
+
+@pytest.mark.parametrize("how", ["deallocate all;", "do $$ begin execute 'deal' || 'locate all'; end $$;"])
+def test_a_file_may_take_all_prepared_statements_away(project, how):
+    """The engine keeps two of its own; a file that drops them, openly or not, is applied all the same, once."""
+    query(project.url, "create table ran (file int)")
+    project.add("001_a.sql", "insert into ran values (1);\n")
+    project.add("002_b.sql", f"insert into ran values (2);\n{how}\n")
+    project.add("003_c.sql", "insert into ran values (3);\n")
+    project.ok("migrate")
+    assert history(project.url) == ["001_a.sql", "002_b.sql", "003_c.sql"]
+    assert query(project.url, "select file from ran order by file") == [(1,), (2,), (3,)]
+
+
+def test_each_file_has_a_transaction_of_its_own(project):
+    for number in range(1, 6):
+        project.add(f"{number:03d}_x.sql", f"create table t{number} as select txid_current() as id;\n")
+    project.ok("migrate")
+    found = query(project.url, " union ".join(f"select id from t{number}" for number in range(1, 6)))
+    assert len(found) == 5

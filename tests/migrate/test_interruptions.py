@@ -58,6 +58,7 @@ def test_a_signal_while_waiting_for_the_lock_ends_the_wait(project):
 
 
 def test_a_signal_during_connect_ends_the_process_quietly(project):
+    slow(project)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(1)
@@ -149,8 +150,8 @@ class Proxy:
             data = self._read(client)
             if not data:
                 break
-            # The engine's COMMIT of a file is the only message that begins so.
-            if data[5:12] == b"commit;" and not self.cuts:
+            # The engine's last message of a file, with its record and COMMIT, is the only one that begins so.
+            if data[5:20] == b"set constraints" and not self.cuts:
                 self.cuts += 1
                 doomed, self._open = self._open, []
                 for one in doomed:

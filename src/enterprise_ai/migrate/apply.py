@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from . import ledger as _ledger
+from . import sql
 from .connection import Watcher
-from .contention import Patience
+from .contention import FIRST_LOOK, Patience
 from .errors import ConnectionLost, FileError, MigrationFailed, ServerError
 from .faults import explain
 from .files import MigrationFile
 from .pooler import Occupied
-from .session import ROLE_SETTINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class CommitUnknown(Exception):
     def __init__(self, transaction: str, cause: Exception) -> None:
         super().__init__(str(cause))
         self.transaction = transaction
+
+
+class Unprepared(Exception):
+    """The file has taken the engine's prepared statements away, where nobody could foresee it."""
 
 
 class FileRun:
@@ -64,21 +68,24 @@ class FileRun:
         self.done = 0  # statements
         self.say: Callable[[str], None] = _silent
         self.wait = 0.0  # seconds, for what another runner left running
+        self.following: str | None = (
+            None  # how the transaction of the next file begins, if it can begin at once
+        )
+        self._started, self._told = time.monotonic(), False
         self._transaction = ""
         self._before = ""  # fingerprint of the history when the transaction began
 
     def run(self) -> int:
         """Run, record, commit; return milliseconds; raise `FileError`, `ConnectionLost`, `CommitUnknown`."""
-        started = time.monotonic()
+        self._started = started = time.monotonic()
         self.lock.announce(self.file.name)
         try:
             self._statements()
             self._check_unchanged()
             self.lock.ask()
             milliseconds = int((time.monotonic() - started) * 1000)
-            self._record(milliseconds)
             self.lock.confirm()
-            self._commit()
+            self._finish(milliseconds)
         except BaseException:
             self.session.rollback()
             raise
@@ -102,28 +109,19 @@ class FileRun:
 
         `head` are SET TRANSACTION statements of the file: they must come before any query, before ours too.
         """
-        lock_timeout, statement_timeout = self.timeouts
-        text = "begin"
-        if lock_timeout is not None:
-            text += f"; set local lock_timeout = {lock_timeout}"
-        if statement_timeout is not None:
-            text += f"; set local statement_timeout = {statement_timeout}"
-        mark = (
-            f"select pg_catalog.txid_current()::text, {_ledger.fingerprint(self.history)}, {ROLE_SETTINGS}, "
-            f"{self.lock.claim()}, pg_catalog.pg_backend_pid()::text"
-        )
         connection = self.session.connection
         if head is None:
-            row = connection.query(text + "; " + mark)[0]
+            row = self.session.begin(begin(self.timeouts), self.history, self.lock.claim())
         else:
-            connection.query(text)
+            self.session.leave()
+            connection.query(begin(self.timeouts))
             self._run(head)
-            row = connection.query(mark)[0]
+            row = connection.query(self.session.mark(self.history, self.lock.claim()))[0]
         self._transaction, self._before = row[0] or "", row[1] or ""
         self.session.begins_with(row[2])
         if row[3] != "true":
             raise Occupied(self.file.name)
-        self.lock.check(connection, self.history, self.file)
+        self.lock.check(self.session.connection, self.history, self.file)
         if self.lookout is not None:
             self.lookout.pid = int(row[4] or 0)
 
@@ -149,36 +147,50 @@ class FileRun:
         if not self.checked.script.is_kept and now.checksum != self.file.checksum:
             raise self._broken("was changed on the disk while it ran")
 
-    def _record(self, milliseconds: int) -> None:
-        """Write the record in the file's transaction, provided that it is still the one we began."""
+    def _finish(self, milliseconds: int) -> None:
+        """Record the file in its transaction, provided that it is still the one we began, and commit."""
         query = self.session.connection.query
-        insert = _ledger.insert(self.history, self.file, milliseconds, self._transaction, self._before)
-        # One part of the text a message, whatever its length; the last one goes with the record.
-        texts = _ledger.texts(self.history, self.checked.script, self._transaction)
-        before, text = _AS_OURSELVES + "; ", next(texts)
+        # One part of the text a message, whatever its length; the last one goes with the record and the COMMIT.
+        texts = _ledger.parts(self.checked.script)
+        part, content, before = 0, next(texts), [*AS_OURSELVES]
         try:
             for following in texts:
-                query(before + text)
-                before, text = "", following
-            rows = query(f"{before}{text}; {insert} returning {ROLE_SETTINGS}")
+                text = _ledger.insert_text(self.history, self.file.checksum, part, content, self._transaction)
+                query("; ".join((*before, text)))
+                part, content, before = part + 1, following, []
         except ServerError as error:
-            raise self._record_failed(error, fired=not before) from error
-        if not rows:
-            raise self._not_ours()
-        self.session.saw_role_settings(rows[0][0])
+            raise self._record_failed(error, fires=bool(before)) from error
+        values = [sql.quote(self.file.name), sql.quote(self.file.checksum), str(milliseconds)]
+        values += [sql.quote(self._transaction), sql.quote(self._before), str(part), sql.quote(content)]
+        if self.session.is_prepared:
+            record = "execute {}({})".format(_ledger.RECORD, ", ".join(values))
+        else:
+            record = _ledger.record(self.history, values)
+        self._commit([*before, *self._last_words(), record])
 
-    def _commit(self) -> None:
+    def _last_words(self) -> list[str]:
+        """SQL of ours that goes before the record."""
+        return []
+
+    def _commit(self, statements: list[str]) -> None:
+        """Run the last statements and commit; the COMMIT fails only for the file's own reasons."""
         try:
-            self.session.commit()
+            self.session.finish(statements, self.following, self.history)
         except ServerError as error:
-            raise self._deferred(error) from error
+            if error.completed >= len(statements):
+                raise self._deferred(error) from error
+            raise self._record_failed(error, fires=statements[:1] == AS_OURSELVES[:1]) from error
         except ConnectionLost as error:
             raise CommitUnknown(self._transaction, error) from error
 
-    def _record_failed(self, error: ServerError, fired: bool) -> FileError:
+    def _record_failed(self, error: ServerError, fires: bool) -> Exception:
         """Tell a deferred constraint of the file from a history that the file has damaged."""
-        if not fired and error.completed == 0 and error.sqlstate not in ("25P02", "42P01"):
+        if fires and error.completed == 0 and error.sqlstate not in ("25P02", "42P01"):
             return self._deferred(error)
+        if error.sqlstate == "26000" and self.session.is_prepared:
+            return Unprepared(self.file.name)
+        if error.sqlstate in _ledger.BROKEN:
+            return self._broken(_ledger.BROKEN[error.sqlstate].format(table=self.history.table))
         if error.sqlstate[:2] in ("42", "3F"):
             return self._broken(f"dropped or changed {self.history.table}, the history of migrations")
         return MigrationFailed(
@@ -194,12 +206,11 @@ class FileRun:
             state=self.state(),
         )
 
-    def _not_ours(self) -> FileError:
-        """Find out why the record was refused: another transaction, or a changed history."""
-        now = self.session.connection.query("select pg_catalog.txid_current()::text")[0][0]
-        if now != self._transaction:
-            return self._broken("ended the transaction in which it ran")
-        return self._broken(f"changed {self.history.table}, the history of migrations")
+    def tell(self) -> None:
+        """Let others read what runs, once it has run for a moment."""
+        if not self._told and time.monotonic() - self._started > FIRST_LOOK:
+            self._told = True
+            self.lock.tell()
 
     def state(self) -> str:
         """Say what a failed attempt leaves in the database."""
@@ -211,10 +222,23 @@ class FileRun:
 
 # What the file has left set must not decide how its record is written.  Deferred constraints fire first, with
 # the file's role still in force: they belong to the file.
-_AS_OURSELVES = (
-    "set constraints all immediate; "
-    "reset session authorization; reset role; set local search_path = pg_catalog"
-)
+AS_OURSELVES = [
+    "set constraints all immediate",
+    "reset session authorization",
+    "reset role",
+    "set local search_path = pg_catalog",
+]
+
+
+def begin(timeouts: tuple[int | None, int | None]) -> str:
+    """SQL that begins the transaction of a file."""
+    names = ("lock_timeout", "statement_timeout")
+    return "; ".join(
+        [
+            "begin",
+            *(f"set local {name} = {value}" for name, value in zip(names, timeouts) if value is not None),
+        ]
+    )
 
 
 class _Watch(Watcher):
@@ -227,6 +251,7 @@ class _Watch(Watcher):
         self.patience = Patience(run.lookout.look) if run.lookout is not None else None
 
     def done(self, completed: int) -> None:
+        self._run.tell()
         self._run.listener.progress(
             self._run.file.name, self._before + completed, self._run.checked.statements
         )
@@ -235,6 +260,12 @@ class _Watch(Watcher):
         statements = self._batch.statements
         line = self._batch.line_at(statements[min(index, len(statements) - 1)].start)
         self._run.listener.notice(self._run.file.name, line, notice)
+
+
+def starts_plainly(checked: Checked) -> bool:
+    """Tell whether a file's transaction may begin before its first statement is looked at."""
+    first = next(checked.script.batches(), None)
+    return first is None or _transaction_settings(first)[0] is None
 
 
 def _transaction_settings(batch: Batch) -> tuple[Batch | None, Batch | None]:

@@ -12,7 +12,7 @@ from .target import LASTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, List, Optional
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
     from .contention import Patience
     from .interrupts import Interrupts
@@ -80,13 +80,27 @@ class Connection:
         self.send(sql)
         return self.gather()
 
+    def query_each(self, statements: Sequence[str]) -> list[list[Row]]:
+        """Run the engine's own statements in one message and return the rows of each; raise `ServerError`."""
+        self.send("; ".join(statements))
+        return self._collect(None, None)
+
     def send(self, sql: str) -> None:
         """Start the engine's own SQL without waiting for it; `gather` brings the rows."""
         self._send((self.preface + sql).encode("utf-8"))
 
     def gather(self) -> list[Row]:
         """Wait for what `send` started and return the rows of its last result."""
-        return self._collect(None, None)
+        return self._collect(None, None)[-1]
+
+    def is_open(self) -> bool:
+        """Look, without asking the server anything, whether it has ended this idle session."""
+        if not self.is_lost:
+            poll = select.poll()
+            poll.register(self._library.PQsocket(self._handle), select.POLLIN)
+            if poll.poll(0):
+                self._library.PQconsumeInput(self._handle)
+        return not self.is_lost
 
     def answers_within(self, seconds: float) -> bool:
         """Tell whether the answer to what `send` started is there in time."""
@@ -133,9 +147,9 @@ class Connection:
         if not self._handle or not self._library.PQsendQuery(self._handle, text):
             raise ConnectionLost(self._message())
 
-    def _collect(self, watcher: Watcher | None, copy_data: Iterable[bytes] | None) -> list[Row]:
-        """Take results until the server is ready for the next message."""
-        last = None  # of the engine's own results only the last is looked into
+    def _collect(self, watcher: Watcher | None, copy_data: Iterable[bytes] | None) -> list[list[Row]]:
+        """Take results until the server is ready for the next message; return the rows of the engine's own."""
+        rows: list[list[Row]] = []
         error: ServerError | None = None
         self._watching = watcher is not None
         try:
@@ -151,7 +165,7 @@ class Connection:
                     if status in (libpq.COMMAND_OK, libpq.TUPLES_OK):
                         self._completed += 1
                         if watcher is None:
-                            last, result = result, last
+                            rows.append(self._rows(result))
                         else:
                             watcher.done(self._completed)
                     elif status == libpq.FATAL_ERROR:
@@ -162,17 +176,14 @@ class Connection:
                         self._drain()
                 finally:
                     self._library.PQclear(result)
-            rows = self._rows(last) if last else []
         except KeyboardInterrupt:
             self._abandon()
             raise
-        finally:
-            self._library.PQclear(last)
         if self.is_lost:
             raise ConnectionLost(str(error) if error else self._message()) from error
         if error is not None:
             raise error
-        return rows
+        return rows or [[]]
 
     def _await_result(self, watcher: Watcher | None) -> None:
         """Wait until a result can be taken without blocking; a signal cancels the statement."""
@@ -239,6 +250,8 @@ class Connection:
     def _rows(self, result: int) -> list[Row]:
         library = self._library
         columns = range(library.PQnfields(result))
+        if not columns:
+            return []
         return [
             [
                 None

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: `application_name` of the lock's connection; `status` reads the running file out of it.
 NAME = "enterprise-ai migrate"
-#: A small file needs no second proof, within so many seconds, that the lock is held.
-_RECENT = 0.1
+#: A small file needs no second proof, within so many seconds, that the lock is held, and is not announced.
+_RECENT = 0.5
 
 
 def key_of(schema: str) -> int:
@@ -52,6 +52,7 @@ class RunnerLock:
         self._interrupts = interrupts
         self._asked = False
         self._asked_at = 0.0
+        self._what = ""  # runs now, and nobody was told yet
         self.schema = ""
         (session,) = self._connection.query("select pg_catalog.pg_backend_pid()::text")[0]
         if int(session or 0) != self._connection.pid:
@@ -90,21 +91,32 @@ class RunnerLock:
         self.acquire(schema, wait, say)
 
     def announce(self, what: str) -> None:
+        """Note what runs now; others read it when it takes longer than a moment, or nobody was told for one."""
+        self._what = what
+        if time.monotonic() - self._asked_at > _RECENT:
+            self.tell()
+        else:
+            self.confirm()
+
+    def tell(self) -> None:
         """Begin to say, for others to read, what runs now; proves the lock as `ask` does."""
-        self._ask("select set_config('application_name', {}, false)".format(sql.quote(NAME + " " + what)))
+        if self._what:
+            self._ask(f"select set_config('application_name', {sql.quote(NAME + ' ' + self._what)}, false)")
+            self._what = ""
 
     def ask(self) -> None:
         """Begin to ask whether the lock's session is alive, and with it the lock; a question just asked will do."""
-        if not self._asked or time.monotonic() - self._asked_at > _RECENT:
+        if time.monotonic() - self._asked_at > _RECENT:
             self._ask("select 1")
 
     def confirm(self) -> None:
-        """Wait for the answer; raise `MigrateError` when the lock is lost."""
-        if not self._asked:
-            return
-        self._asked = False
+        """Wait for the answer, or see that the server has not ended the session; raise `MigrateError` when it has."""
         try:
-            self._connection.gather()
+            if self._asked:
+                self._asked = False
+                self._connection.gather()
+            elif not self._connection.is_open():
+                raise ConnectionLost("the server has ended its session")
         except (ConnectionLost, ServerError) as error:
             raise lost(error) from error
 
@@ -129,6 +141,7 @@ class RunnerLock:
 
     def lend(self) -> Connection | None:
         """Lend the connection, which is idle, for a short query; raise `MigrateError` when it is lost."""
+        self.tell()
         self.confirm()
         return self._connection
 

@@ -303,15 +303,16 @@ class Migrator:
             done: list[Done] = []
             watch = Watch(connection, history, self._say, killed)
             try:
-                for one in checked:
+                for one, following in zip(checked, [*checked[1:], None]):
                     listener.started(one.script.file.name, one.statements)
-                    milliseconds = run.apply(one, history)
+                    milliseconds = run.apply(one, history, following)
                     if milliseconds is None:
                         continue
                     result = Done(one.script.file.name, milliseconds, one.statements)
                     done.append(result)
                     listener.finished(result)
             finally:
+                run.session.leave()
                 if done or not all(one.directives.transaction for one in checked):
                     watch.after(run)
             left = [file.name for file in Comparison(self.files, history.applied).pending[len(checked) :]]

@@ -114,9 +114,9 @@ class TransactionLock:
         self._deadline, self._pause = None, 0.02
 
     def ask(self) -> None:
-        """Nothing needs to be asked: the lock lives and dies with the transaction."""
+        """Nothing needs to be asked or told: the lock lives and dies with the transaction, which tells of itself."""
 
-    confirm = release = ask
+    confirm = release = tell = ask
 
     def lend(self) -> Connection | None:
         """There is no connection of the lock's own."""

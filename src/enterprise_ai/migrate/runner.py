@@ -6,7 +6,7 @@ import time
 
 from . import history as _history
 from .aftermath import was_committed
-from .apply import CommitUnknown
+from .apply import CommitUnknown, Unprepared, begin, starts_plainly
 from .checks import Checked
 from .contention import Lookout, describe, report
 from .errors import ConnectionLost, FileError, MigrateError, MigrationFailed
@@ -99,15 +99,20 @@ class Run:
         self.lock.end(connection)
         return _history.look(connection)
 
-    def apply(self, checked: Checked, history: History) -> int | None:
-        """Bring one file into the database; return the milliseconds it took, None when another runner did it."""
+    def apply(self, checked: Checked, history: History, following: Checked | None = None) -> int | None:
+        """Bring one file into the database; return the milliseconds it took, None when another runner did it.
+
+        The transaction of the file that follows begins in the message with which this one ends.
+        """
         file = checked.script.file
         attempt = 1
         while True:
             self._stop_here()
             lookout = Lookout(self.lock, self.target)
             try:
-                return self._attempt(checked, history, lookout)
+                return self._attempt(checked, history, lookout, following)
+            except Unprepared:
+                self.session.prepares = False
             except Overtaken:
                 self.say(f"{file.name} was run by another runner meanwhile")
                 return None
@@ -134,15 +139,29 @@ class Run:
         self.session.close()
         self.lock.release()
 
-    def _attempt(self, checked: Checked, history: History, lookout: Lookout) -> int:
+    def _timeouts(self, checked: Checked) -> tuple[int | None, int | None]:
+        own = checked.directives
+        return (
+            self.settings.lock_timeout if own.lock_timeout is None else own.lock_timeout,
+            self.settings.statement_timeout if own.statement_timeout is None else own.statement_timeout,
+        )
+
+    def _attempt(
+        self, checked: Checked, history: History, lookout: Lookout, following: Checked | None
+    ) -> int:
         file = checked.script.file
-        timeouts = (
-            _first(checked.directives.lock_timeout, self.settings.lock_timeout),
-            _first(checked.directives.statement_timeout, self.settings.statement_timeout),
-        )
         run = checked.run_class()(
-            checked, self.session, history, self.lock, timeouts, self.listener, self.interrupts, lookout
+            checked,
+            self.session,
+            history,
+            self.lock,
+            self._timeouts(checked),
+            self.listener,
+            self.interrupts,
+            lookout,
         )
+        if following is not None and following.directives.transaction and starts_plainly(following):
+            run.following = begin(self._timeouts(following))
         run.say, run.wait = self.say, self.settings.wait
         started = time.monotonic()
         try:
@@ -213,10 +232,6 @@ class Run:
         if cancelled and self.interrupts is not None:
             state = failure.state if failure is not None else "The server rolls back what was running."
             self.interrupts.check(state)
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)
 
 
 def check(files: list[MigrationFile], connection: Connection) -> list[Checked]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import re
 
+from . import ledger as _ledger
 from . import libpq
 from .connection import Connection
 from .errors import ConnectionLost, ServerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Sequence
+
+    from .connection import Row
+    from .history import History
     from .interrupts import Interrupts
     from .target import Target
 
-# What DISCARD ALL does; that command itself is refused in a message with others.
-_RESET = (
-    "reset session authorization; reset all; close all; unlisten *; deallocate all; "
-    "select pg_catalog.pg_advisory_unlock_all(); discard plans; discard sequences; discard temp"
-)
+# What DISCARD ALL does; that command itself is refused in a message with others.  Most of it comes before the
+# COMMIT, so that the next transaction begins with fresh defaults.  Prepared statements of a file are counted
+# instead (`ledger.STATE`), for two are ours and are used again; advisory locks are freed by `ledger.mark`.
+_BEFORE = ["reset all", "close all", "unlisten *", "discard sequences"]
+_AFTER = ["discard temp"]
+_UNLOCK = "select pg_catalog.pg_advisory_unlock_all()"
+_AFTER_POOLED = ["reset session authorization", *_BEFORE, *_AFTER, _UNLOCK, "deallocate all", "discard plans"]
 
 # What even DISCARD ALL leaves behind: a custom setting goes on existing (empty), a loaded library and a
 # random seed stay.  A file that mentions one of these makes the next one start on a new connection.
@@ -35,12 +42,6 @@ _PERHAPS = (
     re.compile(r"alter\s"),
 )
 
-_WRITES = "pg_catalog.pg_stat_get_xact_tuples_{}('pg_catalog.pg_db_role_setting'::regclass)"
-#: SQL for how often the settings of database and role were changed, which a session reads only when it starts.
-ROLE_SETTINGS = "pg_catalog.concat_ws('/', {}, {}, {})".format(
-    _WRITES.format("inserted"), _WRITES.format("updated"), _WRITES.format("deleted")
-)
-
 
 class Session:
     """A connection for files, replaced by a new one when the old one could still show where it has been."""
@@ -50,9 +51,13 @@ class Session:
         self._interrupts = interrupts
         #: Behind a pooler the server's session outlives ours, and is left as it was found.
         self.pooled = False
+        #: Whether the engine's statements are to be prepared, and whether they are.
+        self.prepares = True
+        self.is_prepared = False
         self._connection: Connection | None = None
-        self._role_settings: str | None = None
+        self._state: str | None = None
         self._marked = False
+        self._opened: tuple[str, Row] | None = None
 
     def adopt(self, connection: Connection) -> None:
         """Use a connection that is open already and as good as new."""
@@ -63,45 +68,76 @@ class Session:
         """The connection, opened when there is none."""
         if self._connection is None:
             self._connection = Connection(self.target, interrupts=self._interrupts)
-            self._role_settings = None
-            self._marked = False
+            self._state, self._opened = None, None
+            self._marked = self.is_prepared = False
         return self._connection
 
     def saw(self, text: str) -> None:
         """Look through a text that is about to run for what a reset cannot undo."""
-        if self._marked:
-            return
         lower = text.lower()
-        if any(one.search(lower) for one in _PERHAPS) and _LASTING.search(text):
+        if "deallocate" in lower or "discard" in lower:  # takes ours away too
+            self._marked, self.is_prepared = True, False
+        if not self._marked and any(one.search(lower) for one in _PERHAPS) and _LASTING.search(text):
             self._marked = True
 
-    def begins_with(self, role_settings: str | None) -> None:
-        """Note how often role settings were changed when the file's transaction began."""
-        self._role_settings = role_settings
+    def begin(self, opening: str, history: History, claim: str) -> Row:
+        """Begin a transaction, unless `finish` did so already; return what `ledger.mark` says of it."""
+        if self._opened is not None:
+            (begun, row), self._opened = self._opened, None
+            if begun == opening:
+                return row
+            self.connection.query("rollback")
+        connection, prepared = self.connection, ""
+        if self.prepares and not self.pooled and not self.is_prepared:
+            self.is_prepared, prepared = True, _ledger.prepare(history) + "; "
+        return connection.query(f"{prepared}{opening}; {self.mark(history, claim)}")[0]
 
-    def saw_role_settings(self, settings: str | None) -> None:
-        """Compare with when the transaction began: what the file changed there, the next one must start with."""
-        if settings != self._role_settings:
-            self._marked = True
+    def mark(self, history: History, claim: str) -> str:
+        """SQL for what tells the transaction from every other one."""
+        return f"execute {_ledger.MARK}" if self.is_prepared else _ledger.mark(history, claim)
 
-    def commit(self) -> None:
-        """Commit, and make the session fresh in the same message; raise what the COMMIT itself raises."""
+    def begins_with(self, state: str | None) -> None:
+        """Note what the session holds when the file's transaction begins."""
+        self._state = state
+
+    def finish(self, statements: Sequence[str], following: str | None, history: History) -> None:
+        """Run the last statements of a transaction and commit, make the session fresh, begin the next: one message.
+
+        The last of the statements returns the state of the session; raise what one of them or the COMMIT raises.
+        """
         connection = self.connection
+        chained = following is not None and self.is_prepared and not self._marked
+        if self.pooled:
+            sent = [*statements, "commit", *_AFTER_POOLED]
+        elif self._marked:
+            sent = [*statements, "commit"]
+        else:
+            sent = [*statements, *_BEFORE, "commit", *_AFTER]
+            sent += [following or "", self.mark(history, "")] if chained else [_UNLOCK]
         try:
-            connection.query("commit" if self._marked and not self.pooled else "commit; " + _RESET)
+            rows = connection.query_each(sent)
+            if rows[len(statements) - 1][0][0] != self._state:
+                self._marked = True  # what the file changed there, the next one must start with
         except ServerError as error:
-            if error.completed == 0:
+            if error.completed <= sent.index("commit"):
                 raise
             self._marked = True  # committed, but not clean
         if self._marked:
             self.close()
+        elif chained:
+            self._opened = (following or "", rows[-1][0])
+
+    def leave(self) -> None:
+        """End a transaction that `finish` began for a file that does not come."""
+        if self._opened is not None:
+            self.rollback()
 
     def rollback(self) -> None:
         """Undo what is open and leave the session behind; nothing to do when the connection is gone."""
         if self._connection is not None and not self._connection.is_lost:
             try:
                 if self._connection.transaction_status != libpq.IDLE:
-                    self._connection.query("rollback; " + _RESET if self.pooled else "rollback")
+                    self._connection.query("; ".join(("rollback", *(_AFTER_POOLED if self.pooled else ()))))
             except (ConnectionLost, ServerError):
                 pass  # the server rolls back by itself when the session ends
         self.close()
@@ -110,4 +146,4 @@ class Session:
         """End the session; the next file begins with a new one."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection, self._opened = None, None

@@ -58,14 +58,15 @@ class StepRun(FileRun):
                 self._begin(None)
                 self.lock.ask()
                 milliseconds = int((time.monotonic() - started) * 1000)
-                self._record(milliseconds)
-                self.session.connection.query(_journal.forget(self.history, self.file.name))
                 self.lock.confirm()
-                self._commit()
+                self._finish(milliseconds)
             except BaseException:
                 self.session.rollback()
                 raise
         return milliseconds
+
+    def _last_words(self) -> list[str]:
+        return [_journal.forget(self.history, self.file.name)]
 
     def _all_steps(self) -> None:
         earlier = {step.number: step for step in self._journal.steps(self.file.name)}
@@ -200,7 +201,7 @@ class StepRun(FileRun):
         except ServerError as error:
             self.done -= 1
             if error.completed:
-                raise self._record_failed(error, fired=True) from error
+                raise self._record_failed(error, fires=False) from error
             raise explain(
                 self.checked.script, batch, error, step.number, session.parameter("server_encoding")
             ) from error

@@ -7,7 +7,7 @@ import re
 from . import directives as _directives
 from . import history as _history
 from . import ledger as _ledger
-from .apply import FileRun
+from .apply import AS_OURSELVES, FileRun
 from .checks import Checked
 from .compare import Comparison
 from .diff import explain
@@ -16,7 +16,6 @@ from .files import MigrationFile, canonical
 from .fingerprints import Watch, kept
 from .locate import Place, place_in
 from .script import Script
-from .session import ROLE_SETTINGS
 from .settle import because
 from .steps import StepRun
 
@@ -141,22 +140,19 @@ class _Removal(FileRun):
             )
             raise
 
-    def _record(self, milliseconds: int) -> None:
-        """Take the record away, provided that the transaction is the one we began."""
+    def _finish(self, milliseconds: int) -> None:
+        """Take the record away, provided that the transaction is the one we began, and commit."""
         assert isinstance(self.checked, CheckedUndo)
         removal = _ledger.remove_in(
             self.history, self.checked.row, self.checked.reason, self._transaction, self._before
         )
         try:
-            rows = self.session.connection.query(
-                "set constraints all immediate; reset session authorization; reset role; "
-                f"set local search_path = pg_catalog; {removal} returning {ROLE_SETTINGS}"
-            )
+            rows = self.session.connection.query("; ".join((*AS_OURSELVES, removal + " returning 1")))
         except ServerError as error:
-            raise self._record_failed(error, fired=False) from error
+            raise self._record_failed(error, fires=True) from error
         if not rows:
-            raise self._not_ours()
-        self.session.saw_role_settings(rows[0][0])
+            raise self._broken(f"changed {self.history.table}, the history of migrations")
+        self._commit([*self._last_words(), f"select {_ledger.STATE}"])
 
 
 class UndoRun(_Removal):
