@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.migrate.conftest import ROOT, connect, driver, query
+from tests.migrate.conftest import ROOT, driver, query
 
 _CONFIGURATION = """
 [databases]
@@ -87,7 +87,8 @@ def pooler_before(server, mode, size, user=None):
 
 
 def _wait_for(url, process, log):
-    deadline = time.monotonic() + 10
+    """Wait until a query comes through: the pooler listens before it has a session of the server to give."""
+    deadline = time.monotonic() + 30
     while not _answers(url):
         assert process.poll() is None, log.read_text() if log.exists() else "PgBouncer did not start"
         assert time.monotonic() < deadline, log.read_text()
@@ -96,7 +97,7 @@ def _wait_for(url, process, log):
 
 def _answers(url):
     try:
-        connect(url).close()
+        query(url, "select 1")
     except driver.Error:
         return False
     return True

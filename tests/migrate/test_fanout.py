@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.migrate.conftest import drop_database, history, query, sleeping, tables, value, wait_until
+from tests.migrate.conftest import drop_database, history, query, tables, value, wait_until
 
 
 @pytest.fixture
@@ -171,7 +171,8 @@ def test_a_signal_ends_all_of_them_and_the_table_says_how_far_they_came(project,
         "003_c.sql", f"select case when current_database() <> '{names[0]}' then pg_sleep(20) end, 'mark-c';\n"
     )
     running = project.start("migrate", "--each", databases.query, "--jobs", "2")
-    wait_until(lambda: sleeping(project.url, "mark-c"))
+    asleep = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like '%mark-c%'"
+    wait_until(lambda: value(project.url, asleep) == 2)
     before = time.monotonic()
     running.signal(15)
     done = running.wait()

@@ -147,6 +147,39 @@ def test_what_is_not_safe_through_a_pooler_is_refused_with_the_way_out(project, 
     assert tables(project.url) == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("accept", "001_a.sql"),
+        ("resolve", "002_b.sql", "--as", "applied"),
+        ("rollback", "001_a.sql", "--execute"),
+        ("baseline", "003_c.sql"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_settles_a_history_is_refused_through_a_pooler(project, pooler, database, command):
+    """Each of them would have something to do, and does it on a direct connection."""
+    project.add("001_a.sql", "create table a (id int);\n-- rollback:\n--   drop table a;\n")
+    project.ok("migrate")
+    project.add(
+        "002_b.sql", "-- migrate: no-transaction\nvacuum a;\ncreate index concurrently i on a (none);\n"
+    )
+    if command[0] == "resolve":
+        assert project.migrate().code == 1
+    if command[0] == "accept":
+        project.add("001_a.sql", "create table a (id int);\n-- edited\n")
+    if command[0] == "baseline":
+        project.add("003_c.sql", "create table c (id int);\n")
+    before = query(project.url, "select * from schema_migrations")
+    done = project.run(*command, url=pooler(database))
+    assert done.code == 4, done
+    assert "is a connection pooler" in done.err
+    assert "Nothing was run." in done.err
+    assert query(project.url, "select * from schema_migrations") == before
+    assert tables(project.url) == ["a"]
+    project.ok(*command)
+
+
 def test_session_pooling_works_too(project, server, database):
     project.add("001_a.sql", "create table a (id int);\nset search_path = pg_catalog;\n")
     with pooler_before(server, "session", 4) as url:

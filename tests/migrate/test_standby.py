@@ -11,6 +11,7 @@ import pytest
 from tests.migrate.conftest import (
     Project,
     bindir_of,
+    connect,
     query,
     scratch_server,
     tables,
@@ -164,13 +165,15 @@ def test_with_several_hosts_the_primary_is_found(project, pair):
 
 def test_status_on_the_primary_does_not_disturb_and_the_standby_follows(project, pair):
     """While a file runs the standby shows the history without it, and with it once it is committed."""
-    project.add("001_a.sql", "create table a (id int);\nselect pg_sleep(1.5), 'mark-1';\n")
-    running = project.start("migrate")
-    wait_until(
-        lambda: value(pair[0], "select count(*) from pg_stat_activity where wait_event = 'PgSleep'") > 0
-    )
+    project.add("001_a.sql", "create table a (id int);\nselect pg_advisory_xact_lock(99);\n")
+    gate = connect(pair[0])
+    gate.cursor().execute("select pg_advisory_lock(99)")
+    running = project.start("migrate", "--lock-timeout", "0")
+    wait_until(lambda: value(pair[0], "select count(*) from pg_locks where not granted") > 0)
     _caught_up(pair)
-    assert "0 applied, 1 pending" in project.ok("status", url=pair[1]).out
+    status = project.ok("status", url=pair[1])
+    gate.close()
+    assert "0 applied, 1 pending" in status.out
     assert running.wait().code == 0
     _caught_up(pair)
     assert "1 applied, 0 pending" in project.ok("status", url=pair[1]).out
