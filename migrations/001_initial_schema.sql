@@ -6308,6 +6308,98 @@ grant select on authz.decision_log to enterprise_ai_auditor;
 select platform.ensure_partitions(
     'authz.decision_log', (now() at time zone 'UTC')::date, ((now() at time zone 'UTC') + interval '12 months')::date);
 
+--- authz: assignment rules -----------------------------------------------------------
+
+create table authz.assignment_rules (
+    tenant_id   uuid        not null,
+    id          uuid        not null default platform.new_id(),
+    name        text        not null,
+    role_id     uuid        not null,
+    resource_id uuid,
+    condition   jsonpath    not null,
+    is_enabled  boolean     not null default true,
+    created_by  uuid,
+    created_at  timestamptz not null default now(),
+    updated_at  timestamptz not null default now(),
+
+    constraint assignment_rules_pkey primary key (tenant_id, id),
+    constraint assignment_rules_name_key unique (tenant_id, name),
+    constraint assignment_rules_role_id_fkey foreign key (tenant_id, role_id)
+        references authz.roles (tenant_id, id) on delete cascade,
+    constraint assignment_rules_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint assignment_rules_name_is_not_blank check (name ~ '\S'),
+    constraint assignment_rules_condition_is_strict check (condition::text like 'strict %')
+);
+
+create index assignment_rules_role_id_idx on authz.assignment_rules (tenant_id, role_id);
+create index assignment_rules_resource_id_idx on authz.assignment_rules (tenant_id, resource_id);
+
+comment on table authz.assignment_rules is
+    'One row for each rule that gives a role to all people of whom something is true, for as long as it is.';
+comment on column authz.assignment_rules.condition is
+    'A predicate in SQL/JSON path, strict, over {"subject": {…}}; who of it is not true does not get the role.';
+comment on column authz.assignment_rules.resource_id is
+    'Only on this resource and what lies below it; null for the whole tenant.';
+comment on column authz.assignment_rules.created_by is
+    'The user who said so last, without a foreign key: the fact outlives the account.';
+
+create trigger touch_updated_at before update on authz.assignment_rules
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.assignment_rules enable row level security;
+alter table authz.assignment_rules force row level security;
+create policy assignment_rules_of_my_tenant on authz.assignment_rules
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.assignment_rules to enterprise_ai_app;
+
+--- authz: policy tests -----------------------------------------------------------------
+
+create table authz.policy_tests (
+    tenant_id       uuid        not null,
+    id              uuid        not null default platform.new_id(),
+    name            text        not null,
+    user_id         uuid        not null,
+    permission      text        not null,
+    resource_id     uuid,
+    env             jsonb       not null default '{}',
+    decided_at      timestamptz,
+    expected_effect text        not null,
+    expected_reason text,
+    updated_at      timestamptz not null default now(),
+
+    constraint policy_tests_pkey primary key (tenant_id, id),
+    constraint policy_tests_name_key unique (tenant_id, name),
+    constraint policy_tests_user_id_fkey foreign key (tenant_id, user_id)
+        references identity.users (tenant_id, id) on delete cascade,
+    constraint policy_tests_resource_id_fkey foreign key (tenant_id, resource_id)
+        references authz.resources (tenant_id, id) on delete cascade,
+    constraint policy_tests_name_is_not_blank check (name ~ '\S'),
+    constraint policy_tests_env_is_an_object check (jsonb_typeof(env) = 'object'),
+    constraint policy_tests_expected_effect_is_known check (expected_effect in ('allow', 'deny'))
+);
+
+create index policy_tests_user_id_idx on authz.policy_tests (tenant_id, user_id);
+create index policy_tests_resource_id_idx on authz.policy_tests (tenant_id, resource_id);
+
+comment on table authz.policy_tests is
+    'One row for each decision that must fall in one way: what authz.run_policy_tests() and simulations look at.';
+comment on column authz.policy_tests.permission is 'Of this name, or of a name that must not become one.';
+comment on column authz.policy_tests.env is 'The facts of the request, also those that a context would know.';
+comment on column authz.policy_tests.decided_at is 'The moment it is asked for; null for that of the run.';
+comment on column authz.policy_tests.expected_reason is 'The reason code it must have; null for any.';
+
+create trigger touch_updated_at before update on authz.policy_tests
+    for each row execute function platform.touch_updated_at();
+
+alter table authz.policy_tests enable row level security;
+alter table authz.policy_tests force row level security;
+create policy policy_tests_of_my_tenant on authz.policy_tests
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.policy_tests to enterprise_ai_app;
+
 --- authz: derived rights ------------------------------------------------------------
 -- What decisions read first: what each role carries with all it inherits, and what each user and group holds.
 -- Both are derived in the transaction that changes the tables above, never later. A role that ten thousand
@@ -6963,6 +7055,40 @@ grant execute on function authz._next_edge(jsonb, timestamptz) to enterprise_ai_
 -- Conditions have three values. What a rule asks is FALSE as soon as one part is, else malformed or unknown
 -- as soon as one part is: then an allow does not apply, and a deny does.
 
+create or replace function authz._fault_of_condition(condition jsonpath, spaces text default 'subject|resource|env')
+    returns text
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := condition::text;
+begin
+    if v_text not like 'strict %' then      -- is refused by the constraint
+        return null;
+    end if;
+    -- A key is a string after a dot; every other string is a value, in which anything may stand.
+    v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
+    if v_text ~ 'is unknown' then
+        return '"is unknown" would make a missing value grant something';
+    elsif v_text ~ ('\$(?!\."(' || spaces || ')"""\.)') then
+        return 'it may ask only about $.' || replace(spaces, '|', '.…, $.') || '.…';
+    end if;
+    perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', condition, '{}', false);
+    return null;
+exception
+    when others then
+        return 'it is not a predicate (' || sqlerrm || ')';
+end
+$$;
+
+comment on function authz._fault_of_condition(jsonpath, text) is
+    'What is wrong with a condition over these objects, as a phrase; null when nothing is.';
+
+revoke all on function authz._fault_of_condition(jsonpath, text) from public;
+
+
 create or replace function authz._check_criteria()
     returns trigger
     language plpgsql
@@ -6971,27 +7097,11 @@ create or replace function authz._check_criteria()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := new.condition::text;
-    v_fault text;
+    v_fault text := authz._fault_of_condition(new.condition);
 begin
-    if v_text like 'strict %' then      -- what is not, is refused by the constraint
-        -- A key is a string after a dot; every other string is a value, in which anything may stand.
-        v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
-        if v_text ~ 'is unknown' then
-            v_fault := '"is unknown" would make a missing value grant something';
-        elsif v_text ~ '\$(?!\."(subject|resource|env)"""\.)' then
-            v_fault := 'it may ask only about $.subject.…, $.resource.… and $.env.…';
-        else
-            begin
-                perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', new.condition, '{}', false);
-            exception when others then
-                v_fault := 'it is not a predicate (' || sqlerrm || ')';
-            end;
-        end if;
-        if v_fault is not null then
-            raise exception 'The condition % cannot be used: %', new.condition, v_fault
-                using errcode = 'ZA006', hint = 'Write a predicate like: strict $.env.risk < 3';
-        end if;
+    if v_fault is not null then
+        raise exception 'The condition % cannot be used: %', new.condition, v_fault
+            using errcode = 'ZA006', hint = 'Write a predicate like: strict $.env.risk < 3';
     end if;
 
     if jsonb_typeof(new.windows) = 'array' and new.windows <> '[]' then
@@ -9162,6 +9272,39 @@ comment on function authz._may(jsonb, text, uuid) is 'Whether the user of a cont
 revoke all on function authz._may(jsonb, text, uuid) from public;
 
 
+create or replace function authz._refuse_excess(context jsonb, role_id uuid, role_name text)
+    returns void
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+as $$
+declare
+    v_lacking text;
+begin
+    select p.name into v_lacking
+    from authz.role_rights as carried
+    join authz.permissions as p on p.id = any (carried.allowed || carried.allowed_on_own || carried.special)
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id) as held
+    where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
+      and (held.is_denied
+           or not (held.is_allowed
+                   or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
+                       and p.id <> all (carried.allowed || carried.special))))
+    order by p.id
+    limit 1;
+    if v_lacking is not null then
+        raise exception 'User % cannot give role %, which carries %', context ->> 'user_id', _refuse_excess.role_name, v_lacking
+            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves, always and everywhere.';
+    end if;
+end
+$$;
+
+comment on function authz._refuse_excess(jsonb, uuid, text) is
+    'Raise ZA010 when a role carries what the user of a context does not have.';
+
+revoke all on function authz._refuse_excess(jsonb, uuid, text) from public;
+
+
 create or replace function authz.assign_role(
     user_id uuid,
     role_name text,
@@ -9182,7 +9325,6 @@ declare
     v_context jsonb := authz._giver('role.assign');
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_role authz.roles;
-    v_lacking text;
     v_id uuid;
 begin
     select r.* into v_role
@@ -9193,22 +9335,7 @@ begin
             using errcode = 'ZA011', hint = 'Roles are named as in authz.roles.';
     end if;
 
-    select p.name into v_lacking
-    from authz.role_rights as carried
-    join authz.permissions as p on p.id = any (carried.allowed || carried.allowed_on_own || carried.special)
-    cross join lateral authz._held(v_tenant_id, (v_context ->> 'user_id')::uuid, p.id) as held
-    where carried.tenant_id = v_tenant_id and carried.role_id = v_role.id
-      and (held.is_denied
-           or not (held.is_allowed
-                   or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
-                       and p.id <> all (carried.allowed || carried.special))))
-    order by p.id
-    limit 1;
-    if v_lacking is not null then
-        raise exception 'User % cannot give role %, which carries %', v_context ->> 'user_id', v_role.name, v_lacking
-            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves, always and everywhere.';
-    end if;
-
+    perform authz._refuse_excess(v_context, v_role.id, v_role.name);
     if v_role.holders_limit is not null and not exists (
            select
            from authz.user_roles as a
@@ -10398,6 +10525,982 @@ comment on function authz._close_due(uuid, uuid) is
 revoke all on function authz._close_due(uuid, uuid) from public;
 -- <<<
 
+--- authz: rules that give roles, and looking before one changes ------------------------
+
+-- >>> sql/authz/assignment_rules.sql
+-- Roles that people have for what they are, not because somebody gave them: the department, the title, the manager,
+-- the address. Evaluated in the transaction that changes a person or a rule, after taking a turn, so that of two
+-- who change one each the second sees the other. What a rule gives is its own (user_roles.source); it touches no
+-- assignment made by hand.
+
+create or replace function authz._check_assignment_rule()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_fault text := authz._fault_of_condition(new.condition, 'subject');
+begin
+    if v_fault is not null then
+        raise exception 'The condition % cannot be used: %', new.condition, v_fault
+            using errcode = 'ZA006', hint = 'Write a predicate like: strict $.subject.department == "Finance"';
+    end if;
+    return new;
+end
+$$;
+
+comment on function authz._check_assignment_rule() is
+    'Before-row trigger: the condition of a rule is a predicate about the person alone. Raises ZA006.';
+
+revoke all on function authz._check_assignment_rule() from public;
+
+
+create or replace function authz._missing_assignments(tenant_id uuid, user_ids uuid[], rule_ids uuid[])
+    returns table (rule_id uuid, user_id uuid, role_id uuid, resource_id uuid, holders_limit integer)
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select r.id, u.id, r.role_id, r.resource_id, held.holders_limit
+    from authz.assignment_rules as r
+    join authz.roles as held on held.tenant_id = _missing_assignments.tenant_id and held.id = r.role_id
+    join identity.users as u on u.tenant_id = _missing_assignments.tenant_id and u.deleted_at is null
+    where r.tenant_id = _missing_assignments.tenant_id and r.is_enabled
+      and (_missing_assignments.rule_ids is null or r.id = any (_missing_assignments.rule_ids))
+      and (_missing_assignments.user_ids is null or u.id = any (_missing_assignments.user_ids))
+      and authz._rule_holds(_missing_assignments.tenant_id, u.id, r.condition)
+      and not exists (
+          select
+          from authz.user_roles as a
+          where a.tenant_id = _missing_assignments.tenant_id and a.user_id = u.id and a.role_id = r.role_id
+            and a.source = 'rule' and a.source_id = r.id)
+    order by r.id, u.id;
+end
+$$;
+
+comment on function authz._missing_assignments(uuid, uuid[], uuid[]) is
+    'What these rules, or all, would give these users, or all, and has not been given.';
+
+revoke all on function authz._missing_assignments(uuid, uuid[], uuid[]) from public;
+
+
+create or replace function authz._rule_holds(tenant_id uuid, user_id uuid, condition jsonpath)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return coalesce(
+        jsonb_path_match(authz._facts(_rule_holds.tenant_id, _rule_holds.user_id, null, '{}'), condition, '{}', true), false);
+exception
+    when others then return false;      -- malformed, and written past the checks
+end
+$$;
+
+comment on function authz._rule_holds(uuid, uuid, jsonpath) is
+    'Whether the condition of a rule is true of a person; what is missing makes it no truer.';
+
+revoke all on function authz._rule_holds(uuid, uuid, jsonpath) from public;
+
+
+create or replace function authz._apply_assignment_rules(
+    tenant_id uuid, user_ids uuid[] default null, rule_ids uuid[] default null)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_done boolean := false;
+    v_missing record;
+begin
+    if not exists (
+        select
+        from authz.assignment_rules as r
+        -- Not while the tenant is being deleted with all its rows.
+        join identity.tenants as t on t.id = _apply_assignment_rules.tenant_id and t.status <> 'deleting'
+        where r.tenant_id = _apply_assignment_rules.tenant_id
+    ) then
+        return;
+    end if;
+    delete from authz.user_roles as a
+    where a.tenant_id = _apply_assignment_rules.tenant_id and a.source = 'rule'
+      and (_apply_assignment_rules.rule_ids is null or a.source_id = any (_apply_assignment_rules.rule_ids))
+      and (_apply_assignment_rules.user_ids is null or a.user_id = any (_apply_assignment_rules.user_ids))
+      and not exists (
+          select
+          from authz.assignment_rules as r
+          join identity.users as u on u.tenant_id = _apply_assignment_rules.tenant_id and u.id = a.user_id
+          where r.tenant_id = _apply_assignment_rules.tenant_id and r.id = a.source_id and r.is_enabled
+            and r.role_id = a.role_id and r.resource_id is not distinct from a.resource_id and u.deleted_at is null
+            and authz._rule_holds(_apply_assignment_rules.tenant_id, a.user_id, r.condition));
+
+    -- All at once where nothing stands in the way, else one by one: one who may not have the role because of a
+    -- separation of duties, or a full role, keeps nobody else from it, and no change of a person from being made.
+    begin
+        insert into authz.user_roles (tenant_id, user_id, role_id, resource_id, source, source_id)
+        select _apply_assignment_rules.tenant_id, m.user_id, m.role_id, m.resource_id, 'rule', m.rule_id
+        from authz._missing_assignments(
+            _apply_assignment_rules.tenant_id, _apply_assignment_rules.user_ids, _apply_assignment_rules.rule_ids) as m
+        where m.holders_limit is null;
+        v_is_done := true;
+    exception
+        when sqlstate 'ZA013' then null;
+    end;
+    for v_missing in
+        select m.*
+        from authz._missing_assignments(
+            _apply_assignment_rules.tenant_id, _apply_assignment_rules.user_ids, _apply_assignment_rules.rule_ids) as m
+        where not v_is_done or m.holders_limit is not null
+    loop
+        begin
+            insert into authz.user_roles (tenant_id, user_id, role_id, resource_id, source, source_id)
+            select _apply_assignment_rules.tenant_id, v_missing.user_id, v_missing.role_id, v_missing.resource_id, 'rule',
+                   v_missing.rule_id
+            where v_missing.holders_limit is null or v_missing.holders_limit > (
+                select count(distinct a.user_id)
+                from authz.user_roles as a
+                where a.tenant_id = _apply_assignment_rules.tenant_id and a.role_id = v_missing.role_id
+                  and a.user_id <> v_missing.user_id);
+        exception
+            when sqlstate 'ZA013' then null;
+        end;
+    end loop;
+end
+$$;
+
+comment on function authz._apply_assignment_rules(uuid, uuid[], uuid[]) is
+    'Bring what these rules, or all, have given these users, or all, in step with what they say. What a separation of duties
+or a limit of holders forbids is left out; authz.lint() lists it.';
+
+revoke all on function authz._apply_assignment_rules(uuid, uuid[], uuid[]) from public;
+
+
+create or replace function authz._apply_rules()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever changes a person cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+    v_tenant_id uuid := v_row ->> 'tenant_id';
+    v_context text := authz._enter_tenant(v_tenant_id);
+    v_ids uuid[] := array[(v_row ->> tg_argv[1])::uuid];
+begin
+    if tg_argv[0] = 'rule' and tg_op = 'DELETE' then
+        delete from authz.user_roles as a
+        where a.tenant_id = v_tenant_id and a.source = 'rule' and a.source_id = any (v_ids);
+    elsif tg_argv[0] = 'rule' then
+        perform authz._apply_assignment_rules(v_tenant_id, null, v_ids);
+    else
+        perform authz._apply_assignment_rules(v_tenant_id, v_ids, null);
+    end if;
+    perform authz._leave_tenant(v_context);
+    return null;
+end
+$$;
+
+comment on function authz._apply_rules() is
+    'After-row trigger: applies the rule, or all rules to the person (first argument), that the column (second argument) names.';
+
+revoke all on function authz._apply_rules() from public;
+
+
+create or replace function authz.save_assignment_rule(
+    name text,
+    role_name text,
+    condition jsonpath,
+    resource_id uuid default null,
+    is_enabled boolean default true)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := authz._giver('permission.manage_policies');
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_role_id uuid := authz._role_named(v_tenant_id, role_name);
+    v_id uuid;
+begin
+    v_context := authz._giver('role.assign');
+    perform authz._refuse_excess(v_context, v_role_id, role_name);
+    insert into authz.assignment_rules (tenant_id, name, role_id, resource_id, condition, is_enabled, created_by)
+    values (v_tenant_id, save_assignment_rule.name, v_role_id, save_assignment_rule.resource_id,
+            save_assignment_rule.condition, save_assignment_rule.is_enabled, (v_context ->> 'user_id')::uuid)
+    on conflict on constraint assignment_rules_name_key do update
+        set role_id = excluded.role_id,
+            resource_id = excluded.resource_id,
+            condition = excluded.condition,
+            is_enabled = excluded.is_enabled,
+            created_by = excluded.created_by
+    returning id into v_id;
+    return v_id;
+end
+$$;
+
+comment on function authz.save_assignment_rule(text, text, jsonpath, uuid, boolean) is
+    'Give a role, in the tenant or on a resource, to all of whom a condition on $.subject is true, for as long as it is; or
+change such a rule by its name. Returns its id. It takes permission.manage_policies, role.assign and everything that the
+role carries (ZA010). Raises ZA011 for an unknown role, ZA006 for a condition that cannot be used.';
+
+revoke all on function authz.save_assignment_rule(text, text, jsonpath, uuid, boolean) from public;
+grant execute on function authz.save_assignment_rule(text, text, jsonpath, uuid, boolean) to enterprise_ai_app;
+
+
+create or replace function authz.delete_assignment_rule(name text)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
+begin
+    delete from authz.assignment_rules as r
+    where r.tenant_id = v_tenant_id and r.name = delete_assignment_rule.name;
+    return found;
+end
+$$;
+
+comment on function authz.delete_assignment_rule(text) is
+    'Delete a rule, and take back what it gave; false when there is none of that name. It takes permission.manage_policies
+(ZA010).';
+
+revoke all on function authz.delete_assignment_rule(text) from public;
+grant execute on function authz.delete_assignment_rule(text) to enterprise_ai_app;
+-- <<<
+
+-- >>> sql/authz/policy_tests.sql
+-- What must stay so, written down as a row: somebody may, or may not, do something. Run before and after a change.
+
+create or replace function authz.save_policy_test(
+    name text,
+    user_id uuid,
+    permission text,
+    expected_effect text,
+    resource_id uuid default null,
+    env jsonb default '{}',
+    expected_reason text default null,
+    decided_at timestamptz default null)
+    returns uuid
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write policies
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
+    v_id uuid;
+begin
+    insert into authz.policy_tests (
+        tenant_id, name, user_id, permission, resource_id, env, decided_at, expected_effect, expected_reason)
+    values (v_tenant_id, save_policy_test.name, save_policy_test.user_id, save_policy_test.permission,
+            save_policy_test.resource_id, save_policy_test.env, save_policy_test.decided_at,
+            save_policy_test.expected_effect, save_policy_test.expected_reason)
+    on conflict on constraint policy_tests_name_key do update
+        set user_id = excluded.user_id,
+            permission = excluded.permission,
+            resource_id = excluded.resource_id,
+            env = excluded.env,
+            decided_at = excluded.decided_at,
+            expected_effect = excluded.expected_effect,
+            expected_reason = excluded.expected_reason
+    returning id into v_id;
+    return v_id;
+end
+$$;
+
+comment on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz) is
+    'Write down, or change by its name, what a decision must be: allow or deny, and why if that matters; returns its id. env
+holds the facts of the request, also those that a context would know (ip_address, authentication_level, session_id,
+actor_id); decided_at a moment other than that of the run. It takes permission.manage_policies (ZA010).';
+
+revoke all on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz) from public;
+grant execute on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz)
+    to enterprise_ai_app;
+
+
+create or replace function authz.delete_policy_test(name text)
+    returns boolean
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write policies
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
+begin
+    delete from authz.policy_tests as t
+    where t.tenant_id = v_tenant_id and t.name = delete_policy_test.name;
+    return found;
+end
+$$;
+
+comment on function authz.delete_policy_test(text) is
+    'Delete a policy test; false when there is none of that name. It takes permission.manage_policies (ZA010).';
+
+revoke all on function authz.delete_policy_test(text) from public;
+grant execute on function authz.delete_policy_test(text) to enterprise_ai_app;
+
+
+create or replace function authz._policy_test_outcomes(context jsonb)
+    returns table (
+        name text, is_passed boolean, expected_effect text, expected_reason text, effect text, reason text)
+    language plpgsql
+    volatile                -- sees the changes that a simulation has made
+    parallel unsafe
+as $$
+#variable_conflict use_column
+begin
+    return query
+    select t.name, d.effect = t.expected_effect and coalesce(d.reason = t.expected_reason, true),
+           t.expected_effect, t.expected_reason, d.effect, d.reason
+    from authz.policy_tests as t
+    cross join lateral authz._evaluate(
+        t.env || jsonb_build_object('tenant_id', t.tenant_id, 'user_id', t.user_id), t.user_id, t.permission,
+        t.resource_id, '{}', coalesce(t.decided_at, statement_timestamp())) as d
+    where t.tenant_id = (context ->> 'tenant_id')::uuid
+    order by t.name;
+end
+$$;
+
+comment on function authz._policy_test_outcomes(jsonb) is 'The policy tests of a tenant, with what came of each.';
+
+revoke all on function authz._policy_test_outcomes(jsonb) from public;
+
+
+create or replace function authz._policy_test_results(context jsonb)
+    returns jsonb
+    language plpgsql
+    volatile                -- sees the changes that a simulation has made
+    parallel unsafe
+as $$
+begin
+    return (
+        select coalesce(jsonb_object_agg(o.name, case when o.is_passed then 'passes' else 'fails' end), '{}')
+        from authz._policy_test_outcomes(context) as o);
+end
+$$;
+
+comment on function authz._policy_test_results(jsonb) is 'Whether each policy test of a tenant passes, by name.';
+
+revoke all on function authz._policy_test_results(jsonb) from public;
+
+
+create or replace function authz.run_policy_tests()
+    returns table (
+        name text, is_passed boolean, expected_effect text, expected_reason text, effect text, reason text)
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- decides from tables of which the caller sees only part
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform authz._refuse_unless_reader(platform.context());
+    return query select o.* from authz._policy_test_outcomes(platform.context()) as o;
+end
+$$;
+
+comment on function authz.run_policy_tests() is
+    'Run the policy tests of the tenant: what each expects and what it gets. It takes permission.read (ZA007).';
+
+revoke all on function authz.run_policy_tests() from public;
+grant execute on function authz.run_policy_tests() to enterprise_ai_app;
+-- <<<
+
+-- >>> sql/authz/apply_change.sql
+create or replace function authz._apply_change(tenant_id uuid, change jsonb)
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+declare
+    v_do constant text := change ->> 'do';
+    v_user_id constant uuid := change ->> 'user_id';
+    v_group_id constant uuid := change ->> 'group_id';
+    v_resource_id constant uuid := change ->> 'resource_id';
+    v_role_id constant uuid := authz._role_named(_apply_change.tenant_id, change ->> 'role');
+    v_parent_id constant uuid := authz._role_named(_apply_change.tenant_id, change ->> 'parent');
+    v_permission_id constant integer := (select p.id from authz.permissions as p where p.name = change ->> 'permission');
+    v_effect constant text := coalesce(change ->> 'effect', 'allow');
+    v_condition constant jsonpath := change ->> 'condition';
+    v_from constant timestamptz := change ->> 'valid_from';
+    v_until constant timestamptz := change ->> 'valid_until';
+begin
+    if change ->> 'permission' is not null and v_permission_id is null then
+        raise exception 'There is no permission %', change ->> 'permission'
+            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
+    end if;
+    if v_do = 'assign_role' and v_user_id is not null then
+        insert into authz.user_roles (tenant_id, user_id, role_id, resource_id, condition, valid_from, valid_until)
+        values (_apply_change.tenant_id, v_user_id, v_role_id, v_resource_id, v_condition, v_from, v_until);
+    elsif v_do = 'assign_role' and v_group_id is not null then
+        insert into authz.group_roles (tenant_id, group_id, role_id, resource_id, condition, valid_from, valid_until)
+        values (_apply_change.tenant_id, v_group_id, v_role_id, v_resource_id, v_condition, v_from, v_until);
+    elsif v_do = 'revoke_role' and v_user_id is not null then
+        delete from authz.user_roles as a
+        where a.tenant_id = _apply_change.tenant_id and a.user_id = v_user_id and a.role_id = v_role_id
+          and (v_resource_id is null or a.resource_id = v_resource_id);
+    elsif v_do = 'revoke_role' and v_group_id is not null then
+        delete from authz.group_roles as a
+        where a.tenant_id = _apply_change.tenant_id and a.group_id = v_group_id and a.role_id = v_role_id
+          and (v_resource_id is null or a.resource_id = v_resource_id);
+    elsif v_do = 'grant_permission' and v_user_id is not null then
+        insert into authz.user_permissions (
+            tenant_id, user_id, permission_id, effect, resource_id, condition, valid_from, valid_until)
+        values (_apply_change.tenant_id, v_user_id, v_permission_id, v_effect, v_resource_id, v_condition, v_from, v_until);
+    elsif v_do = 'grant_permission' and v_group_id is not null then
+        insert into authz.group_permissions (
+            tenant_id, group_id, permission_id, effect, resource_id, condition, valid_from, valid_until)
+        values (_apply_change.tenant_id, v_group_id, v_permission_id, v_effect, v_resource_id, v_condition, v_from, v_until);
+    elsif v_do = 'grant_permission' and v_role_id is not null then
+        insert into authz.role_permissions (
+            tenant_id, role_id, permission_id, effect, resource_id, condition, valid_from, valid_until)
+        values (_apply_change.tenant_id, v_role_id, v_permission_id, v_effect, v_resource_id, v_condition, v_from, v_until);
+    elsif v_do = 'revoke_permission' and v_user_id is not null then
+        delete from authz.user_permissions as g
+        where g.tenant_id = _apply_change.tenant_id and g.user_id = v_user_id and g.permission_id = v_permission_id
+          and g.effect = v_effect and (v_resource_id is null or g.resource_id = v_resource_id);
+    elsif v_do = 'revoke_permission' and v_group_id is not null then
+        delete from authz.group_permissions as g
+        where g.tenant_id = _apply_change.tenant_id and g.group_id = v_group_id and g.permission_id = v_permission_id
+          and g.effect = v_effect and (v_resource_id is null or g.resource_id = v_resource_id);
+    elsif v_do = 'revoke_permission' and v_role_id is not null then
+        delete from authz.role_permissions as g
+        where g.tenant_id = _apply_change.tenant_id and g.role_id = v_role_id and g.permission_id = v_permission_id
+          and g.effect = v_effect and (v_resource_id is null or g.resource_id = v_resource_id);
+    elsif v_do = 'add_member' then
+        insert into identity.group_members (tenant_id, group_id, user_id)
+        values (_apply_change.tenant_id, v_group_id, v_user_id);
+    elsif v_do = 'remove_member' then
+        delete from identity.group_members as m
+        where m.tenant_id = _apply_change.tenant_id and m.group_id = v_group_id and m.user_id = v_user_id;
+    elsif v_do = 'inherit' then
+        insert into authz.role_inheritance (tenant_id, role_id, parent_id, valid_from, valid_until)
+        values (_apply_change.tenant_id, v_role_id, v_parent_id, v_from, v_until);
+    elsif v_do = 'disinherit' then
+        delete from authz.role_inheritance as i
+        where i.tenant_id = _apply_change.tenant_id and i.role_id = v_role_id and i.parent_id = v_parent_id;
+    elsif v_do = 'suspend_user' then
+        update identity.users as u
+        set status = 'suspended', locked_until = null
+        where u.tenant_id = _apply_change.tenant_id and u.id = v_user_id;
+    elsif v_do = 'move_resource' then
+        update authz.resources as r
+        set parent_id = (change ->> 'parent_id')::uuid
+        where r.tenant_id = _apply_change.tenant_id and r.id = v_resource_id;
+    elsif v_do = 'set_owner' then
+        update authz.resources as r
+        set owner_id = v_user_id
+        where r.tenant_id = _apply_change.tenant_id and r.id = v_resource_id;
+    else
+        raise exception 'The change % cannot be made', change
+            using errcode = 'ZA009',
+                  hint = '"do" is assign_role, revoke_role (of a user_id or group_id), grant_permission, revoke_permission '
+                         '(of those or a role), add_member, remove_member, inherit, disinherit (role, parent), suspend_user, '
+                         'move_resource or set_owner.';
+    end if;
+    if not found then
+        raise exception 'There is nothing that % could change', change
+            using errcode = 'ZA011', hint = 'Nobody has it, or there is no such user, group or resource.';
+    end if;
+end
+$$;
+
+comment on function authz._apply_change(uuid, jsonb) is
+    'Make one change to who may do what, described as for authz.simulate. Raises what refuses it.';
+
+revoke all on function authz._apply_change(uuid, jsonb) from public;
+
+
+create or replace function authz._role_named(tenant_id uuid, name text)
+    returns uuid
+    language plpgsql
+    volatile                -- sees roles that the caller has just made
+    parallel unsafe
+as $$
+declare
+    v_id uuid := (select r.id from authz.roles as r where r.tenant_id = _role_named.tenant_id and r.name = _role_named.name);
+begin
+    if v_id is null and name is not null then
+        raise exception 'There is no role %', name
+            using errcode = 'ZA011', hint = 'Roles are named as in authz.roles.';
+    end if;
+    return v_id;
+end
+$$;
+
+comment on function authz._role_named(uuid, text) is 'The id of a role by its name; null without one. Raises ZA011.';
+
+revoke all on function authz._role_named(uuid, text) from public;
+-- <<<
+
+-- >>> sql/authz/simulate.sql
+-- What would change if … : the changes are really made, with all that follows from them and all that refuses them,
+-- in a subtransaction that is then rolled back. No row, no notification and no epoch is left of it.
+
+create or replace function authz.simulate(changes jsonb, checks jsonb default null)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_tenant_id uuid := v_context ->> 'tenant_id';
+    v_at constant timestamptz := statement_timestamp();
+    v_checks jsonb;
+    v_change record;
+    v_outcomes jsonb := '[]';
+    v_before jsonb;
+    v_after jsonb;
+    v_tests_before jsonb;
+    v_tests_after jsonb;
+begin
+    perform authz._refuse_unless_reader(v_context, 'permission.grant');
+    if jsonb_typeof(changes) is distinct from 'array' or jsonb_typeof(coalesce(checks, '[]')) <> 'array' then
+        raise exception 'Changes and checks are lists'
+            using errcode = 'ZA009', hint = 'As in [{"do": "assign_role", "user_id": "…", "role": "viewer"}].';
+    end if;
+    v_checks := coalesce(checks, authz._checks_of(v_tenant_id, changes));
+    if jsonb_array_length(v_checks) > 10000 then
+        raise exception 'These are % checks, and 10000 are the most', jsonb_array_length(v_checks)
+            using errcode = 'ZA009', hint = 'Name the checks that matter, or make fewer changes at a time.';
+    end if;
+    v_before := authz._answers(v_context, v_checks, v_at);
+    v_tests_before := authz._policy_test_results(v_context);
+    begin
+        for v_change in select c.value, c.place from jsonb_array_elements(changes) with ordinality as c (value, place) loop
+            v_outcomes := v_outcomes || authz._try_change(v_tenant_id, v_change.value, v_change.place);
+        end loop;
+        v_after := authz._answers(v_context, v_checks, v_at);
+        v_tests_after := authz._policy_test_results(v_context);
+        raise sqlstate 'ZA000';         -- takes everything back; what the variables hold stays
+    exception
+        when sqlstate 'ZA000' then null;
+    end;
+
+    return jsonb_build_object(
+        'changes', v_outcomes,
+        'checked', jsonb_array_length(v_checks),
+        'flips', (
+            select coalesce(jsonb_agg(c.value || jsonb_build_object('before', b.value, 'after', a.value) order by c.place), '[]')
+            from jsonb_array_elements(v_checks) with ordinality as c (value, place)
+            join jsonb_array_elements(v_before) with ordinality as b (value, place) on b.place = c.place
+            join jsonb_array_elements(v_after) with ordinality as a (value, place) on a.place = c.place
+            where a.value ->> 'effect' <> b.value ->> 'effect'),
+        'tests', (
+            select coalesce(jsonb_agg(jsonb_build_object('name', b.key, 'before', b.value, 'after', v_tests_after -> b.key)
+                                      order by b.key), '[]')
+            from jsonb_each(v_tests_before) as b
+            where v_tests_after -> b.key <> b.value));
+end
+$$;
+
+comment on function authz.simulate(jsonb, jsonb) is
+    'What a list of changes would change, without making them: {"changes": [whether each would be applied, or refused and
+why], "checked": n, "flips": [each check whose answer would turn, with before and after], "tests": [policy tests that would
+come to pass or fail]}. A check is {"user_id", "permission", "resource_id"?, "request"?}; without a list every permission is
+asked for all users that the changes name, on the type and on the resources they name. It takes permission.read and
+permission.grant (ZA007). Raises ZA001 without a user, ZA009 for what is no list, or too long.';
+
+revoke all on function authz.simulate(jsonb, jsonb) from public;
+grant execute on function authz.simulate(jsonb, jsonb) to enterprise_ai_app;
+
+
+create or replace function authz._refuse_unless_reader(context jsonb, also text default null)
+    returns void
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_lacking text;
+begin
+    if context ->> 'user_id' is null then
+        raise exception 'Who asks about rights is a user, and the context has none'
+            using errcode = 'ZA001', hint = 'Open the context of the user who asks.';
+    end if;
+    select p into v_lacking
+    from unnest(array['permission.read', also]) as p
+    where p is not null
+      and (authz._evaluate(context, (context ->> 'user_id')::uuid, p, null, '{}', statement_timestamp())).effect = 'deny'
+    limit 1;
+    if v_lacking is not null then
+        raise exception 'User % may not look into this', context ->> 'user_id'
+            using errcode = 'ZA007', hint = 'It takes ' || v_lacking || '.';
+    end if;
+end
+$$;
+
+comment on function authz._refuse_unless_reader(jsonb, text) is
+    'Raise ZA007 unless the user of a context has permission.read, and what else is named; ZA001 without a user.';
+
+revoke all on function authz._refuse_unless_reader(jsonb, text) from public;
+
+
+create or replace function authz._answers(context jsonb, checks jsonb, at timestamptz)
+    returns jsonb
+    language plpgsql
+    volatile                -- sees the changes that the caller has made
+    parallel unsafe
+as $$
+begin
+    return (
+        select coalesce(jsonb_agg(jsonb_build_object('effect', d.effect, 'reason', d.reason) order by c.place), '[]')
+        from jsonb_array_elements(checks) with ordinality as c (value, place)
+        cross join lateral authz._evaluate(
+            context, (c.value ->> 'user_id')::uuid, c.value ->> 'permission', (c.value ->> 'resource_id')::uuid,
+            coalesce(c.value -> 'request', '{}'), _answers.at) as d);
+end
+$$;
+
+comment on function authz._answers(jsonb, jsonb, timestamptz) is 'The decisions on a list of checks, in their order.';
+
+revoke all on function authz._answers(jsonb, jsonb, timestamptz) from public;
+
+
+create or replace function authz._checks_of(tenant_id uuid, changes jsonb)
+    returns jsonb
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return (
+        with named (user_id, group_id, resource_id) as (
+            select c ->> 'user_id', c ->> 'group_id', c ->> 'resource_id' from jsonb_array_elements(changes) as c
+        ),
+        people (id) as (
+            select n.user_id from named as n where n.user_id is not null
+            union
+            select m.user_id::text
+            from identity.group_members as m
+            where m.tenant_id = _checks_of.tenant_id and m.group_id::text in (select n.group_id from named as n)
+        )
+        select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+                            'user_id', people.id, 'permission', p.name, 'resource_id', what.resource_id))), '[]')
+        from people
+        cross join authz.permissions as p
+        cross join (
+            select null as resource_id, null as resource_type
+            union
+            select r.id::text, r.resource_type
+            from authz.resources as r
+            where r.tenant_id = _checks_of.tenant_id and r.id::text in (select n.resource_id from named as n)
+        ) as what
+        where what.resource_id is null or what.resource_type = p.resource_type);
+end
+$$;
+
+comment on function authz._checks_of(uuid, jsonb) is
+    'Every permission of all users that a list of changes names, on the type and on the resources that it names.';
+
+revoke all on function authz._checks_of(uuid, jsonb) from public;
+
+
+create or replace function authz._try_change(tenant_id uuid, change jsonb, place bigint)
+    returns jsonb
+    language plpgsql
+    volatile
+    parallel unsafe
+as $$
+begin
+    perform authz._apply_change(_try_change.tenant_id, change);
+    return jsonb_build_object('change', place, 'outcome', 'applied');
+exception
+    -- What another session is in the way of says nothing about the change.
+    when transaction_rollback or insufficient_resources or operator_intervention or lock_not_available then raise;
+    when others then
+        return jsonb_build_object('change', place, 'outcome', 'refused', 'sqlstate', sqlstate, 'message', sqlerrm);
+end
+$$;
+
+comment on function authz._try_change(uuid, jsonb, bigint) is 'Make one change of a simulation, and say what came of it.';
+
+revoke all on function authz._try_change(uuid, jsonb, bigint) from public;
+-- <<<
+
+-- >>> sql/authz/lint.sql
+-- What is wrong with the rights in a tenant without being an error: rules that do nothing, that say what is said
+-- already, that say too much, and duties of governance left undone. Each finding names the row it is about.
+
+create or replace function authz.lint()
+    returns table (finding text, severity text, about text, id uuid, message text)
+    language plpgsql
+    volatile                -- its parts are
+    parallel unsafe
+    security definer        -- looks at tables of which the caller sees only part
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := platform.context() ->> 'tenant_id';
+begin
+    perform authz._refuse_unless_reader(platform.context());
+    return query
+        select f.* from authz._lint_assignments(v_tenant_id) as f
+        union all
+        select f.* from authz._lint_rules(v_tenant_id) as f
+        union all
+        select f.* from authz._lint_roles(v_tenant_id) as f
+        union all
+        select f.* from authz._lint_governance(v_tenant_id) as f
+        order by 1, 3, 4;
+end
+$$;
+
+comment on function authz.lint() is
+    'What somebody should look at: finding (expired, inactive_subject, denied_anyway, redundant, over_broad, role_unheld,
+permission_unused, separation_broken, separation_unrecorded, rule_withheld, review_overdue, emergency_unreviewed), severity
+(note, warning, error), the kind and id of the row it is about, and a sentence. It takes permission.read (ZA007).';
+
+revoke all on function authz.lint() from public;
+grant execute on function authz.lint() to enterprise_ai_app;
+
+
+create or replace function authz._lint_assignments(tenant_id uuid)
+    returns table (finding text, severity text, about text, id uuid, message text)
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return query
+    select 'expired', 'note', a.kind, a.id, format('It ended at %s and does nothing any more', a.valid_until)
+    from authz._assignments(_lint_assignments.tenant_id) as a
+    where a.valid_until <= statement_timestamp()
+    union all
+    select 'expired', 'note', 'role_permission', p.id, format('It ended at %s and does nothing any more', p.valid_until)
+    from authz.role_permissions as p
+    where p.tenant_id = _lint_assignments.tenant_id and p.valid_until <= statement_timestamp()
+    union all
+    select 'inactive_subject', 'warning', a.kind, a.id,
+           format('User %s, who has it, is %s', a.subject_id, case when u.deleted_at is null then u.status else 'deleted' end)
+    from authz._assignments(_lint_assignments.tenant_id) as a
+    join identity.users as u on u.tenant_id = _lint_assignments.tenant_id and u.id = a.subject_id
+    where not a.is_group and (u.deleted_at is not null or u.status in ('deactivated', 'erased'));
+end
+$$;
+
+comment on function authz._lint_assignments(uuid) is 'Assignments that do nothing.';
+
+revoke all on function authz._lint_assignments(uuid) from public;
+
+
+create or replace function authz._lint_rules(tenant_id uuid)
+    returns table (finding text, severity text, about text, id uuid, message text)
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return query
+    with recursive above (role_id, carrier_id) as (
+        select r.id, r.id from authz.roles as r where r.tenant_id = _lint_rules.tenant_id
+        union
+        select a.role_id, i.parent_id
+        from above as a
+        join authz.role_inheritance as i
+            on i.tenant_id = _lint_rules.tenant_id and i.role_id = a.carrier_id
+            and i.valid_from is null and i.valid_until is null
+    ),
+    -- What a role says always and everywhere.
+    said (role_id, permission_id, effect) as (
+        select distinct a.role_id, p.permission_id, p.effect
+        from above as a
+        join authz.role_permissions as p
+            on p.tenant_id = _lint_rules.tenant_id and p.role_id = a.carrier_id
+            and (p.inheritable or a.carrier_id = a.role_id)
+            and not p.is_conditional and p.resource_id is null and not p.only_own
+    ),
+    told (user_id, permission_id, effect) as (
+        select h.user_id, s.permission_id, s.effect
+        from authz.user_roles as h
+        join said as s on s.role_id = h.role_id
+        where h.tenant_id = _lint_rules.tenant_id and not h.is_conditional and h.resource_id is null
+          and (h.granted_by is null or h.approved_by is not null or not exists (
+                   select from authz.permissions as p where p.id = s.permission_id and p.requires_approval))
+        union
+        select g.user_id, g.permission_id, g.effect
+        from authz.user_permissions as g
+        where g.tenant_id = _lint_rules.tenant_id and g.effect = 'deny' and not g.is_conditional and g.resource_id is null
+    )
+    select 'denied_anyway', 'warning', 'role_permission', p.id,
+           format('Role %s allows %s, and denies it by itself or by what it inherits', r.name, c.name)
+    from authz.role_permissions as p
+    join said as s on s.role_id = p.role_id and s.permission_id = p.permission_id and s.effect = 'deny'
+    join authz.roles as r on r.tenant_id = _lint_rules.tenant_id and r.id = p.role_id
+    join authz.permissions as c on c.id = p.permission_id
+    where p.tenant_id = _lint_rules.tenant_id and p.effect = 'allow'
+    union all
+    select 'denied_anyway', 'warning', 'user_permission', g.id,
+           format('User %s is denied %s always, so this allows nothing', g.user_id, c.name)
+    from authz.user_permissions as g
+    join told as t on t.user_id = g.user_id and t.permission_id = g.permission_id and t.effect = 'deny'
+    join authz.permissions as c on c.id = g.permission_id
+    where g.tenant_id = _lint_rules.tenant_id and g.effect = 'allow'
+    union all
+    select 'redundant', 'note', 'user_permission', g.id,
+           format('User %s has %s by a role already, everywhere and always', g.user_id, c.name)
+    from authz.user_permissions as g
+    join told as t on t.user_id = g.user_id and t.permission_id = g.permission_id and t.effect = 'allow'
+    join authz.permissions as c on c.id = g.permission_id
+    where g.tenant_id = _lint_rules.tenant_id and g.effect = 'allow'
+    union all
+    select 'over_broad', 'error', 'role', r.id, format('Everyone has %s, which %s, by role %s', c.name,
+           case when c.requires_approval then 'requires approval' else 'asks for a second factor' end, r.name)
+    from authz.roles as r
+    join said as s on s.role_id = r.id and s.effect = 'allow'
+    join authz.permissions as c
+        on c.id = s.permission_id and (c.requires_approval or c.minimum_authentication_level > 1)
+    where r.tenant_id = _lint_rules.tenant_id and r.for_everyone
+    union all
+    select 'over_broad', 'warning', a.kind, a.id, format('%s is given directly, on everything there is', c.name)
+    from authz._assignments(_lint_rules.tenant_id) as a
+    join authz.permissions as c
+        on c.id = a.permission_id and (c.requires_approval or c.action in ('delete', 'destroy', 'export'))
+    where a.kind in ('user_permission', 'group_permission') and a.resource_id is null
+      and a.assignment ->> 'effect' = 'allow' and a.valid_until is null;
+end
+$$;
+
+comment on function authz._lint_rules(uuid) is 'Rules that others beat or make needless, and rules that allow too much.';
+
+revoke all on function authz._lint_rules(uuid) from public;
+
+
+create or replace function authz._lint_roles(tenant_id uuid)
+    returns table (finding text, severity text, about text, id uuid, message text)
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return query
+    with recursive held (role_id) as (
+        select a.role_id from authz._assignments(_lint_roles.tenant_id) as a where a.role_id is not null
+        union
+        select r.id from authz.roles as r where r.tenant_id = _lint_roles.tenant_id and r.for_everyone
+        union
+        select r.role_id from authz.assignment_rules as r where r.tenant_id = _lint_roles.tenant_id and r.is_enabled
+        union
+        select i.parent_id
+        from held as h
+        join authz.role_inheritance as i on i.tenant_id = _lint_roles.tenant_id and i.role_id = h.role_id
+    )
+    select 'role_unheld', 'note', 'role', r.id, format('Nobody holds role %s, or a role that inherits from it', r.name)
+    from authz.roles as r
+    where r.tenant_id = _lint_roles.tenant_id and r.id not in (select h.role_id from held as h)
+    union all
+    select 'permission_unused', 'note', 'permission', null, format('No role allows %s', p.name)
+    from authz.permissions as p
+    where not exists (
+        select
+        from authz.role_permissions as c
+        where c.tenant_id = _lint_roles.tenant_id and c.permission_id = p.id and c.effect = 'allow');
+end
+$$;
+
+comment on function authz._lint_roles(uuid) is 'Roles that nobody holds and permissions that no role carries.';
+
+revoke all on function authz._lint_roles(uuid) from public;
+-- <<<
+
+-- >>> sql/authz/lint_governance.sql
+create or replace function authz._lint_governance(tenant_id uuid)
+    returns table (finding text, severity text, about text, id uuid, message text)
+    language plpgsql
+    volatile                -- its parts are
+    parallel unsafe
+as $$
+declare
+    v_days integer := platform.setting('security.access_review_days') #>> '{}';
+begin
+    return query
+    select 'separation_broken', 'error', 'access_policy', v.policy_id,
+           format('User %s holds %s of what "%s" keeps apart', v.user_id, v.held, p.name)
+    from authz._separation_violations(_lint_governance.tenant_id) as v
+    join authz.access_policies as p on p.tenant_id = _lint_governance.tenant_id and p.id = v.policy_id
+    union all
+    -- Who never calls authz.authorize is never kept from anything.
+    select 'separation_unrecorded', 'warning', 'access_policy', p.id,
+           format('No use of what "%s" keeps apart was ever recorded: is authz.authorize called?', p.name)
+    from authz.access_policies as p
+    where p.tenant_id = _lint_governance.tenant_id and p.kind = 'dynamic' and p.is_enabled
+      and p.created_at < statement_timestamp() - interval '7 days'
+      and not exists (
+          select
+          from authz.duty_acts as a
+          where a.tenant_id = _lint_governance.tenant_id and a.policy_id = p.id)
+    union all
+    select 'rule_withheld', 'warning', 'assignment_rule', m.rule_id,
+           format('User %s does not get the role, for a separation of duties or because it is full', m.user_id)
+    from authz._missing_assignments(_lint_governance.tenant_id, null, null) as m
+    union all
+    select 'review_overdue', 'warning', 'access_review', r.id, format('Review "%s" was due at %s', r.name, r.due_at)
+    from authz.access_reviews as r
+    where r.tenant_id = _lint_governance.tenant_id and r.status = 'open' and r.due_at <= statement_timestamp()
+    union all
+    select 'review_overdue', 'warning', 'tenant', t.id, format('No review was closed in the last %s days', v_days)
+    from identity.tenants as t
+    where t.id = _lint_governance.tenant_id
+      and t.created_at <= statement_timestamp() - make_interval(days => v_days)
+      and not exists (
+          select
+          from authz.access_reviews as r
+          where r.tenant_id = _lint_governance.tenant_id and r.status = 'closed'
+            and r.closed_at > statement_timestamp() - make_interval(days => v_days))
+    union all
+    select 'emergency_unreviewed', 'warning', 'break_glass_event', e.event_id,
+           format('User %s held role %s in an emergency that nobody has reviewed', e.user_id, e.role_name)
+    from authz.list_break_glass_reviews() as e;
+end
+$$;
+
+comment on function authz._lint_governance(uuid) is
+    'Separations of duties that are broken or idle, rules that could not give their role, reviews left undone.';
+
+revoke all on function authz._lint_governance(uuid) from public;
+-- <<<
+
+create trigger _000_take_turn before insert or update or delete on authz.assignment_rules
+    for each row execute function authz._take_turn();
+create trigger _100_check before insert or update on authz.assignment_rules
+    for each row execute function authz._check_assignment_rule();
+create trigger apply_rules after insert or update or delete on authz.assignment_rules
+    for each row execute function authz._apply_rules('rule', 'id');
+
+-- What conditions and rules ask of a person. Whoever changes it takes a turn among those who change the rules.
+create trigger _000_take_turn_before_attributes before insert or update of email, email_verified_at on identity.users
+    for each row execute function authz._take_turn();
+create trigger apply_rules after insert or update of email, email_verified_at, deleted_at on identity.users
+    for each row execute function authz._apply_rules('person', 'id');
+create trigger _000_take_turn before insert or update of job_title, department, manager_id or delete on identity.user_profiles
+    for each row execute function authz._take_turn();
+create trigger apply_rules after insert or update of job_title, department, manager_id or delete on identity.user_profiles
+    for each row execute function authz._apply_rules('person', 'user_id');
+
 --- identity: administration ---------------------------------------------------------
 
 -- >>> sql/identity/list_tenants.sql
@@ -10929,6 +12032,10 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger separate_after_update on identity.group_members;
 --   drop trigger separate_after_insert on identity.groups;
 --   drop trigger separate_after_update on identity.groups;
+--   drop trigger apply_rules on identity.users;
+--   drop trigger _000_take_turn_before_attributes on identity.users;
+--   drop trigger apply_rules on identity.user_profiles;
+--   drop trigger _000_take_turn on identity.user_profiles;
 --   drop trigger derive on identity.groups;
 --   drop trigger _000_take_turn on identity.groups;
 --   drop trigger derive on identity.users;
@@ -10939,6 +12046,8 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop table authz.holders;
 --   drop table authz.role_rights;
 --   drop table authz.epochs;
+--   drop table authz.policy_tests;
+--   drop table authz.assignment_rules;
 --   drop table authz.decision_log;
 --   drop table authz.break_glass_uses;
 --   drop table authz.break_glass_events;
@@ -11007,6 +12116,32 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._fault_of_windows(jsonb);
 --   drop function authz._windows_at(jsonb, timestamptz);
 --   drop function authz._next_edge(jsonb, timestamptz);
+--   drop function authz._lint_governance(uuid);
+--   drop function authz._lint_roles(uuid);
+--   drop function authz._lint_rules(uuid);
+--   drop function authz._lint_assignments(uuid);
+--   drop function authz.lint();
+--   drop function authz._try_change(uuid, jsonb, bigint);
+--   drop function authz._checks_of(uuid, jsonb);
+--   drop function authz._answers(jsonb, jsonb, timestamptz);
+--   drop function authz._refuse_unless_reader(jsonb, text);
+--   drop function authz.simulate(jsonb, jsonb);
+--   drop function authz._role_named(uuid, text);
+--   drop function authz._apply_change(uuid, jsonb);
+--   drop function authz.run_policy_tests();
+--   drop function authz._policy_test_results(jsonb);
+--   drop function authz._policy_test_outcomes(jsonb);
+--   drop function authz.delete_policy_test(text);
+--   drop function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz);
+--   drop function authz.delete_assignment_rule(text);
+--   drop function authz.save_assignment_rule(text, text, jsonpath, uuid, boolean);
+--   drop function authz._apply_rules();
+--   drop function authz._apply_assignment_rules(uuid, uuid[], uuid[]);
+--   drop function authz._rule_holds(uuid, uuid, jsonpath);
+--   drop function authz._missing_assignments(uuid, uuid[], uuid[]);
+--   drop function authz._check_assignment_rule();
+--   drop function authz._refuse_excess(jsonb, uuid, text);
+--   drop function authz._fault_of_condition(jsonpath, text);
 --   drop function authz.close_due_reviews();
 --   drop function authz._close_due(uuid, uuid);
 --   drop function authz.access_review_progress(uuid);

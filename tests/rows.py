@@ -58,6 +58,7 @@ SPECIAL: dict[str, dict[str, str]] = {
     "audit.change_sets": {"changes": "'[{}]'", "expires_at": "now() + interval '1 day'"},
     "audit.investigation_items": {"kind": "'note'", "note": "'seen'"},
     "authz.access_policies": {"kind": "'static'", "enforcement": "'report'"},
+    "authz.assignment_rules": {"condition": "'strict $.subject.department == 1'"},
     "authz.access_reviews": {"due_at": "now() + interval '1 day'"},
     "authz.break_glass_events": {
         "reason": "'The building is on fire.'",

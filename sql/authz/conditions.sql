@@ -1,6 +1,40 @@
 -- Conditions have three values. What a rule asks is FALSE as soon as one part is, else malformed or unknown
 -- as soon as one part is: then an allow does not apply, and a deny does.
 
+create or replace function authz._fault_of_condition(condition jsonpath, spaces text default 'subject|resource|env')
+    returns text
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_text text := condition::text;
+begin
+    if v_text not like 'strict %' then      -- is refused by the constraint
+        return null;
+    end if;
+    -- A key is a string after a dot; every other string is a value, in which anything may stand.
+    v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
+    if v_text ~ 'is unknown' then
+        return '"is unknown" would make a missing value grant something';
+    elsif v_text ~ ('\$(?!\."(' || spaces || ')"""\.)') then
+        return 'it may ask only about $.' || replace(spaces, '|', '.…, $.') || '.…';
+    end if;
+    perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', condition, '{}', false);
+    return null;
+exception
+    when others then
+        return 'it is not a predicate (' || sqlerrm || ')';
+end
+$$;
+
+comment on function authz._fault_of_condition(jsonpath, text) is
+    'What is wrong with a condition over these objects, as a phrase; null when nothing is.';
+
+revoke all on function authz._fault_of_condition(jsonpath, text) from public;
+
+
 create or replace function authz._check_criteria()
     returns trigger
     language plpgsql
@@ -9,27 +43,11 @@ create or replace function authz._check_criteria()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_text text := new.condition::text;
-    v_fault text;
+    v_fault text := authz._fault_of_condition(new.condition);
 begin
-    if v_text like 'strict %' then      -- what is not, is refused by the constraint
-        -- A key is a string after a dot; every other string is a value, in which anything may stand.
-        v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
-        if v_text ~ 'is unknown' then
-            v_fault := '"is unknown" would make a missing value grant something';
-        elsif v_text ~ '\$(?!\."(subject|resource|env)"""\.)' then
-            v_fault := 'it may ask only about $.subject.…, $.resource.… and $.env.…';
-        else
-            begin
-                perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', new.condition, '{}', false);
-            exception when others then
-                v_fault := 'it is not a predicate (' || sqlerrm || ')';
-            end;
-        end if;
-        if v_fault is not null then
-            raise exception 'The condition % cannot be used: %', new.condition, v_fault
-                using errcode = 'ZA006', hint = 'Write a predicate like: strict $.env.risk < 3';
-        end if;
+    if v_fault is not null then
+        raise exception 'The condition % cannot be used: %', new.condition, v_fault
+            using errcode = 'ZA006', hint = 'Write a predicate like: strict $.env.risk < 3';
     end if;
 
     if jsonb_typeof(new.windows) = 'array' and new.windows <> '[]' then

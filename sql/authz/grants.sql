@@ -65,6 +65,39 @@ comment on function authz._may(jsonb, text, uuid) is 'Whether the user of a cont
 revoke all on function authz._may(jsonb, text, uuid) from public;
 
 
+create or replace function authz._refuse_excess(context jsonb, role_id uuid, role_name text)
+    returns void
+    language plpgsql
+    volatile                -- sees what was committed while the caller waited for its turn
+    parallel unsafe
+as $$
+declare
+    v_lacking text;
+begin
+    select p.name into v_lacking
+    from authz.role_rights as carried
+    join authz.permissions as p on p.id = any (carried.allowed || carried.allowed_on_own || carried.special)
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id) as held
+    where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
+      and (held.is_denied
+           or not (held.is_allowed
+                   or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
+                       and p.id <> all (carried.allowed || carried.special))))
+    order by p.id
+    limit 1;
+    if v_lacking is not null then
+        raise exception 'User % cannot give role %, which carries %', context ->> 'user_id', _refuse_excess.role_name, v_lacking
+            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves, always and everywhere.';
+    end if;
+end
+$$;
+
+comment on function authz._refuse_excess(jsonb, uuid, text) is
+    'Raise ZA010 when a role carries what the user of a context does not have.';
+
+revoke all on function authz._refuse_excess(jsonb, uuid, text) from public;
+
+
 create or replace function authz.assign_role(
     user_id uuid,
     role_name text,
@@ -85,7 +118,6 @@ declare
     v_context jsonb := authz._giver('role.assign');
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_role authz.roles;
-    v_lacking text;
     v_id uuid;
 begin
     select r.* into v_role
@@ -96,22 +128,7 @@ begin
             using errcode = 'ZA011', hint = 'Roles are named as in authz.roles.';
     end if;
 
-    select p.name into v_lacking
-    from authz.role_rights as carried
-    join authz.permissions as p on p.id = any (carried.allowed || carried.allowed_on_own || carried.special)
-    cross join lateral authz._held(v_tenant_id, (v_context ->> 'user_id')::uuid, p.id) as held
-    where carried.tenant_id = v_tenant_id and carried.role_id = v_role.id
-      and (held.is_denied
-           or not (held.is_allowed
-                   or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
-                       and p.id <> all (carried.allowed || carried.special))))
-    order by p.id
-    limit 1;
-    if v_lacking is not null then
-        raise exception 'User % cannot give role %, which carries %', v_context ->> 'user_id', v_role.name, v_lacking
-            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves, always and everywhere.';
-    end if;
-
+    perform authz._refuse_excess(v_context, v_role.id, v_role.name);
     if v_role.holders_limit is not null and not exists (
            select
            from authz.user_roles as a
