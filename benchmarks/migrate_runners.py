@@ -347,6 +347,8 @@ def install() -> None:
     ):
         if not (TOOLS / name / "bin" / "pip").exists():
             _call([sys.executable, "-m", "venv", str(TOOLS / name)])
+        # The one that comes with the interpreter makes console scripts that load `re`; today's does not.
+        _call([str(TOOLS / name / "bin" / "python"), "-m", "pip", "install", "--quiet", "--upgrade", "pip"])
         _call([str(TOOLS / name / "bin" / "pip"), "install", "--quiet", *packages])
     node = TOOLS / "node"
     node.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from .contention import FIRST_LOOK, Patience
 from .errors import ConnectionLost, FileError, MigrationFailed, ServerError
 from .faults import explain
 from .files import MigrationFile
+from .opening import begin, transaction_settings
 from .pooler import Occupied
 
 TYPE_CHECKING = False
@@ -71,7 +72,7 @@ class FileRun:
         self.following: str | None = (
             None  # how the transaction of the next file begins, if it can begin at once
         )
-        self._started, self._told = time.monotonic(), False
+        self._started, self.told = time.monotonic(), False
         self._transaction = ""
         self._before = ""  # fingerprint of the history when the transaction began
 
@@ -97,12 +98,15 @@ class FileRun:
         if first is None:
             self._begin(None)
             return
-        head, rest = _transaction_settings(first)
+        head, batch = transaction_settings(first)
         self._begin(head)
-        if rest is not None:
-            self._run(rest)
-        for batch in batches:
-            self._run(batch)
+        if batch is None:
+            batch = next(batches, None)
+        ahead: list[Batch | None] = []
+        while batch is not None:
+            # The next batch is cut while the server works; data of a COPY has to be read first.
+            self._run(batch, None if batch.data is not None else lambda: ahead.append(next(batches, None)))
+            batch = ahead.pop() if ahead else next(batches, None)
 
     def _begin(self, head: Batch | None) -> None:
         """Begin the transaction and remember what tells it from every other one.
@@ -125,13 +129,15 @@ class FileRun:
         if self.lookout is not None:
             self.lookout.pid = int(row[4] or 0)
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> None:
         if self.interrupts is not None:
             self.interrupts.check(f"{self.file.name} was rolled back.")
         connection = self.session.connection
         self.session.saw(batch.text)
         try:
-            self.done += connection.run(batch.text.encode("utf-8"), _Watch(self, batch), batch.data)
+            self.done += connection.run(
+                batch.text.encode("utf-8"), _Watch(self, batch), batch.data, meanwhile
+            )
         except ServerError as error:
             encoding = connection.parameter("server_encoding")
             failure = explain(self.checked.script, batch, error, self.done + 1, encoding)
@@ -208,8 +214,8 @@ class FileRun:
 
     def tell(self) -> None:
         """Let others read what runs, once it has run for a moment."""
-        if not self._told and time.monotonic() - self._started > FIRST_LOOK:
-            self._told = True
+        if time.monotonic() - self._started > FIRST_LOOK:
+            self.told = True
             self.lock.tell()
 
     def state(self) -> str:
@@ -230,17 +236,6 @@ AS_OURSELVES = [
 ]
 
 
-def begin(timeouts: tuple[int | None, int | None]) -> str:
-    """SQL that begins the transaction of a file."""
-    names = ("lock_timeout", "statement_timeout")
-    return "; ".join(
-        [
-            "begin",
-            *(f"set local {name} = {value}" for name, value in zip(names, timeouts) if value is not None),
-        ]
-    )
-
-
 class _Watch(Watcher):
     """Passes on what happens in a batch, in terms of the file."""
 
@@ -251,7 +246,8 @@ class _Watch(Watcher):
         self.patience = Patience(run.lookout.look) if run.lookout is not None else None
 
     def done(self, completed: int) -> None:
-        self._run.tell()
+        if not self._run.told:
+            self._run.tell()
         self._run.listener.progress(
             self._run.file.name, self._before + completed, self._run.checked.statements
         )
@@ -260,23 +256,6 @@ class _Watch(Watcher):
         statements = self._batch.statements
         line = self._batch.line_at(statements[min(index, len(statements) - 1)].start)
         self._run.listener.notice(self._run.file.name, line, notice)
-
-
-def starts_plainly(checked: Checked) -> bool:
-    """Tell whether a file's transaction may begin before its first statement is looked at."""
-    first = next(checked.script.batches(), None)
-    return first is None or _transaction_settings(first)[0] is None
-
-
-def _transaction_settings(batch: Batch) -> tuple[Batch | None, Batch | None]:
-    """Cut leading SET TRANSACTION statements off a file's first batch."""
-    count = 0
-    for statement in batch.statements:
-        words = [word for word in statement.words[1:3] if word not in ("local", "session")]
-        if statement.words[:1] != ("set",) or not words or not words[0].startswith("transaction"):
-            break
-        count += 1
-    return batch.split(count) if count else (None, batch)
 
 
 def _silent(_: str) -> None:

@@ -7,25 +7,15 @@ clause by clause.  Bodies of functions are kept as a hash, all else as the serve
 
 from __future__ import annotations
 
-_CLAUSES = "concat_ws(chr(29), {})"
-
-
-def _grants(acl: str) -> str:
-    return f"'grants: ' || array_to_string({acl}, chr(10))"
-
-
-def _owner(column: str) -> str:
-    return f"'owner: ' || quote_ident(pg_get_userbyid({column}))"
-
-
-def _flag(condition: str, word: str) -> str:
-    return f"case when {condition} then '{word}' end"
+from . import catalogue_relations as tables
+from .catalogue_clauses import CLAUSES, flag, grants, owner
 
 
 def objects(version: int, history_schema: str, only: str | None) -> str:
     """SQL for every object of the catalogue on this version of the server, or of one schema `only`."""
-    parts = [_schemas(), _relations(), _columns(), _constraints(), _indexes(), _triggers(version), _rules()]
-    parts += [_policies(), _functions(version), _aggregates(), _types(), _sequences(), _statistics()]
+    parts = [tables.schemas(), tables.relations(), tables.columns(), tables.constraints(), tables.indexes()]
+    parts += [tables.triggers(version), tables.rules()]
+    parts += [tables.policies(), _functions(version), _aggregates(), _types(), _sequences(), _statistics()]
     parts += [_operators(), _collations()]
     if only is None:
         parts += [_extensions(), _event_triggers(), _default_privileges(), _casts(), _servers()]
@@ -60,137 +50,6 @@ member as materialized (
 )"""
 
 
-def _schemas() -> str:
-    clauses = _CLAUSES.format(", ".join([_owner("nspowner"), _grants("nspacl")]))
-    return f"select 'schema' as kind, name, {clauses} as definition from space"
-
-
-def _relations() -> str:
-    clauses = [
-        _owner("r.relowner"),
-        _grants("r.relacl"),
-        _flag("r.relpersistence = 'u'", "unlogged"),
-        "'row security: ' || case when r.relrowsecurity then 'on' when r.relforcerowsecurity then 'off' end"
-        " || case when r.relforcerowsecurity then ', forced' else '' end",
-        "'options: ' || array_to_string(r.reloptions, ', ')",
-        "'replica identity: ' || nullif(r.relreplident,"
-        " case when r.relkind in ('r', 'p', 'm') then 'd' else 'n' end)::text",
-        "'access method: ' || (select a.amname from pg_am as a where a.oid = r.relam and a.amname <> 'heap')",
-        "case when r.relkind = 'p' then 'partition by: ' || pg_get_partkeydef(r.oid) end",
-        "'partition: ' || pg_get_expr(r.relpartbound, r.oid)",
-        "'inherits: ' || (select string_agg(i.inhparent::regclass::text, ', ' order by i.inhseqno)"
-        " from pg_inherits as i where i.inhrelid = r.oid)",
-        "case when r.reloftype <> 0 then 'of type: ' || format_type(r.reloftype, null) end",
-        "case when r.relkind in ('v', 'm') then 'query: ' || pg_get_viewdef(r.oid) end",
-    ]
-    of_part = [
-        _grants("r.relacl"),
-        _flag("r.relrowsecurity", "row security: on"),
-        "case when r.relowner <> p.relowner then " + _owner("r.relowner") + " end",
-    ]
-    kind = (
-        "case r.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view'"
-        " when 'm' then 'materialized view' when 'f' then 'foreign table' end"
-    )
-    return (
-        f"select {kind}, r.name, {_CLAUSES.format(', '.join(clauses))} from rel as r"
-        " where r.relkind in ('r', 'p', 'v', 'm', 'f') and not r.is_part"
-        " union all select 'partition', x.name, x.definition from ("
-        f"select r.name, {_CLAUSES.format(', '.join(of_part))} as definition from rel as r"
-        " left join pg_inherits as i on i.inhrelid = r.oid left join pg_class as p on p.oid = i.inhparent"
-        " where r.is_part) as x where x.definition <> ''"
-    )
-
-
-def _columns() -> str:
-    clauses = [
-        "format_type(a.atttypid, a.atttypmod)",
-        _flag("a.attnotnull", "not null"),
-        "case a.attidentity when 'a' then 'identity: always' when 'd' then 'identity: by default' end",
-        "case when a.attgenerated <> '' then 'generated: ' else 'default: ' end || pg_get_expr(d.adbin, d.adrelid)",
-        "case when a.attcollation not in (0, 100) then 'collation: ' || (select quote_ident(c.collname)"
-        " from pg_collation as c where c.oid = a.attcollation) end",
-        "'options: ' || array_to_string(a.attoptions, ', ')",
-        _grants("a.attacl"),
-    ]
-    return (
-        f"select 'column', r.name || '.' || quote_ident(a.attname), {_CLAUSES.format(', '.join(clauses))}"
-        " from rel as r join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped"
-        " left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum"
-        " where r.relkind in ('r', 'p', 'f', 'c') and not r.is_part"
-        # A view's query says what its columns are; what may be granted on one is said nowhere else.
-        " union all select 'column', r.name || '.' || quote_ident(a.attname), "
-        + _grants("a.attacl")
-        + " from rel as r join pg_attribute as a on a.attrelid = r.oid and a.attnum > 0 and a.attacl is not null"
-        " where r.relkind in ('v', 'm') or r.is_part"
-    )
-
-
-def _constraints() -> str:
-    # Since 18 NOT NULL is a constraint too; the column says it on every version.
-    return (
-        "select 'constraint', r.name || '.' || quote_ident(k.conname), pg_get_constraintdef(k.oid)"
-        " || case when k.convalidated then '' else chr(29) || 'not validated' end"
-        " || case when k.connoinherit and k.contype = 'c' then chr(29) || 'no inherit' else '' end"
-        " from rel as r join pg_constraint as k on k.conrelid = r.oid"
-        " where k.contype not in ('n', 't') and k.conparentid = 0"
-        " and not (r.is_part and (k.coninhcount > 0 or not r.relispartition))"
-    )
-
-
-def _indexes() -> str:
-    clauses = [
-        "pg_get_indexdef(i.indexrelid)",
-        _flag("not i.indisvalid", "invalid"),
-        _flag("i.indisreplident", "replica identity"),
-    ]
-    return (
-        "select 'index', n.name || '.' || quote_ident(c.relname), "
-        f"{_CLAUSES.format(', '.join(clauses))}"
-        " from rel as r join pg_index as i on i.indrelid = r.oid join pg_class as c on c.oid = i.indexrelid"
-        " join space as n on n.oid = c.relnamespace"
-        " where not (r.is_part and (c.relispartition or not r.relispartition)) and not exists ("
-        "select from pg_constraint as k where k.conindid = i.indexrelid and k.conrelid = i.indrelid"
-        " and k.contype in ('p', 'u', 'x'))"
-    )
-
-
-def _triggers(version: int) -> str:
-    own = "t.tgparentid = 0" if version >= 130000 else "not r.is_part"
-    return (
-        "select 'trigger', r.name || '.' || quote_ident(t.tgname), pg_get_triggerdef(t.oid) || "
-        "case t.tgenabled when 'O' then '' when 'D' then chr(29) || 'disabled'"
-        " when 'A' then chr(29) || 'enabled: always' else chr(29) || 'enabled: replica' end"
-        " from rel as r join pg_trigger as t on t.tgrelid = r.oid"
-        f" where not t.tgisinternal and {own}"
-    )
-
-
-def _rules() -> str:
-    return (
-        "select 'rule', r.name || '.' || quote_ident(w.rulename), pg_get_ruledef(w.oid) || "
-        "case w.ev_enabled when 'O' then '' else chr(29) || 'enabled: ' || w.ev_enabled::text end"
-        " from rel as r join pg_rewrite as w on w.ev_class = r.oid"
-        " where r.relhasrules and w.rulename <> '_RETURN'"
-    )
-
-
-def _policies() -> str:
-    clauses = [
-        "case when p.polpermissive then 'permissive' else 'restrictive' end",
-        "'for: ' || case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'"
-        " when 'd' then 'delete' else 'all' end",
-        "'to: ' || (select string_agg(case x when 0 then 'public' else quote_ident(pg_get_userbyid(x)) end, ', '"
-        " order by pg_get_userbyid(x)) from unnest(p.polroles) as x)",
-        "'using: ' || pg_get_expr(p.polqual, p.polrelid)",
-        "'check: ' || pg_get_expr(p.polwithcheck, p.polrelid)",
-    ]
-    return (
-        f"select 'policy', r.name || '.' || quote_ident(p.polname), {_CLAUSES.format(', '.join(clauses))}"
-        " from rel as r join pg_policy as p on p.polrelid = r.oid"
-    )
-
-
 _ROUTINE = (
     "n.name || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'"
 )
@@ -206,23 +65,23 @@ def _functions(version: int) -> str:
         "'returns: ' || pg_get_function_result(p.oid)",
         "'language: ' || l.lanname",
         "case p.provolatile when 'i' then 'immutable' when 's' then 'stable' end",
-        _flag("p.proisstrict", "strict"),
-        _flag("p.prosecdef", "security definer"),
-        _flag("p.proleakproof", "leakproof"),
+        flag("p.proisstrict", "strict"),
+        flag("p.prosecdef", "security definer"),
+        flag("p.proleakproof", "leakproof"),
         "case p.proparallel when 's' then 'parallel safe' when 'r' then 'parallel restricted' end",
-        _flag("p.prokind = 'w'", "window"),
+        flag("p.prokind = 'w'", "window"),
         "'set: ' || array_to_string(p.proconfig, ', ')",
         "'cost: ' || nullif(p.procost, case when l.lanname in ('c', 'internal') then 1 else 100 end)",
         "'rows: ' || nullif(p.prorows, case when p.proretset then 1000 else 0 end)",
         "case when p.prosupport <> 0 then 'support: ' || p.prosupport::regproc end",
         "'library: ' || p.probin",
         "'body: ' || " + body,
-        _owner("p.proowner"),
-        _grants("p.proacl"),
+        owner("p.proowner"),
+        grants("p.proacl"),
     ]
     return (
         f"select case p.prokind when 'p' then 'procedure' else 'function' end, {_ROUTINE}, "
-        f"{_CLAUSES.format(', '.join(clauses))} from pg_proc as p join space as n on n.oid = p.pronamespace"
+        f"{CLAUSES.format(', '.join(clauses))} from pg_proc as p join space as n on n.oid = p.pronamespace"
         " join pg_language as l on l.oid = p.prolang where p.prokind <> 'a'"
         + _USERS_OWN.format("pg_proc", "p")
     )
@@ -233,11 +92,11 @@ def _aggregates() -> str:
         "'state: ' || concat_ws(' ', a.aggtransfn::text, a.aggfinalfn::text, a.aggcombinefn::text,"
         " format_type(a.aggtranstype, null), a.agginitval, a.aggsortop::regoperator::text)",
         "'returns: ' || pg_get_function_result(p.oid)",
-        _owner("p.proowner"),
-        _grants("p.proacl"),
+        owner("p.proowner"),
+        grants("p.proacl"),
     ]
     return (
-        f"select 'aggregate', {_ROUTINE}, {_CLAUSES.format(', '.join(clauses))}"
+        f"select 'aggregate', {_ROUTINE}, {CLAUSES.format(', '.join(clauses))}"
         " from pg_proc as p join space as n on n.oid = p.pronamespace join pg_aggregate as a on a.aggfnoid = p.oid"
         " where p.prokind = 'a'" + _USERS_OWN.format("pg_proc", "p")
     )
@@ -251,17 +110,17 @@ def _types() -> str:
         " when 'r' then (select 'subtype: ' || format_type(g.rngsubtype, null)"
         " from pg_range as g where g.rngtypid = t.oid)"
         " when 'b' then 'base' end",
-        _flag("t.typnotnull", "not null"),
+        flag("t.typnotnull", "not null"),
         "'default: ' || t.typdefault",
         "(select string_agg('check ' || quote_ident(k.conname) || ': ' || pg_get_constraintdef(k.oid), chr(29)"
         " order by k.conname) from pg_constraint as k where k.contypid = t.oid and k.contype = 'c')",
-        _owner("t.typowner"),
-        _grants("t.typacl"),
+        owner("t.typowner"),
+        grants("t.typacl"),
     ]
     return (
         "select case t.typtype when 'e' then 'enum' when 'd' then 'domain' when 'c' then 'composite type'"
         " when 'r' then 'range type' else 'type' end, n.name || '.' || quote_ident(t.typname), "
-        f"{_CLAUSES.format(', '.join(clauses))}"
+        f"{CLAUSES.format(', '.join(clauses))}"
         " from pg_type as t join space as n on n.oid = t.typnamespace"
         " where t.typtype in ('e', 'd', 'r', 'b', 'c') and t.typcategory <> 'A' and t.typisdefined"
         " and (t.typrelid = 0 or exists (select from rel as r where r.oid = t.typrelid and r.relkind = 'c'))"
@@ -276,16 +135,16 @@ def _sequences() -> str:
         "'increment: ' || nullif(s.seqincrement, 1)",
         "'range: ' || s.seqmin || ' to ' || s.seqmax",
         "'cache: ' || nullif(s.seqcache, 1)",
-        _flag("s.seqcycle", "cycle"),
-        _owner("r.relowner"),
-        _grants("r.relacl"),
+        flag("s.seqcycle", "cycle"),
+        owner("r.relowner"),
+        grants("r.relacl"),
         "'owned by: ' || (select d.refobjid::regclass::text || '.' || quote_ident(a.attname) from pg_depend as d"
         " join pg_attribute as a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid"
         " where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass"
         " and d.deptype in ('a', 'i') and d.refobjsubid > 0)",
     ]
     return (
-        f"select 'sequence', r.name, {_CLAUSES.format(', '.join(clauses))}"
+        f"select 'sequence', r.name, {CLAUSES.format(', '.join(clauses))}"
         " from rel as r join pg_sequence as s on s.seqrelid = r.oid where not r.is_part"
     )
 
@@ -304,10 +163,10 @@ def _event_triggers() -> str:
         "'function: ' || e.evtfoid::regproc",
         "'when: ' || array_to_string(e.evttags, ', ')",
         "'enabled: ' || nullif(e.evtenabled, 'O')::text",
-        _owner("e.evtowner"),
+        owner("e.evtowner"),
     ]
     return (
-        f"select 'event trigger', quote_ident(e.evtname), {_CLAUSES.format(', '.join(clauses))}"
+        f"select 'event trigger', quote_ident(e.evtname), {CLAUSES.format(', '.join(clauses))}"
         " from pg_event_trigger as e where true" + _USERS_OWN.format("pg_event_trigger", "e")
     )
 
@@ -315,7 +174,7 @@ def _event_triggers() -> str:
 def _statistics() -> str:
     return (
         "select 'statistics', n.name || '.' || quote_ident(s.stxname),"
-        f" pg_get_statisticsobjdef(s.oid) || chr(29) || {_owner('s.stxowner')}"
+        f" pg_get_statisticsobjdef(s.oid) || chr(29) || {owner('s.stxowner')}"
         " from pg_statistic_ext as s join space as n on n.oid = s.stxnamespace"
         " join rel as r on r.oid = s.stxrelid and not r.is_part"
     )
@@ -329,7 +188,7 @@ def _default_privileges() -> str:
     return (
         f"select 'default privileges', 'of ' || quote_ident(pg_get_userbyid(d.defaclrole)) || ' for ' || {kind}"
         " || coalesce(' in ' || n.name, ''), "
-        + _grants("d.defaclacl")
+        + grants("d.defaclacl")
         + " from pg_default_acl as d left join space as n on n.oid = d.defaclnamespace"
         " where d.defaclnamespace = 0 or n.oid is not null"
     )
@@ -349,7 +208,7 @@ def _operators() -> str:
         "select 'operator', n.name || '.' || o.oprname || ' (' || format_type(nullif(o.oprleft, 0), null) || ', '"
         " || format_type(o.oprright, null) || ')', concat_ws(chr(29), 'function: ' || o.oprcode,"
         " 'returns: ' || format_type(o.oprresult, null), "
-        + _owner("o.oprowner")
+        + owner("o.oprowner")
         + ") from pg_operator as o join space as n on n.oid = o.oprnamespace where true"
         + _USERS_OWN.format("pg_operator", "o")
     )
@@ -359,7 +218,7 @@ def _collations() -> str:
     return (
         "select 'collation', n.name || '.' || quote_ident(c.collname), concat_ws(chr(29),"
         " 'provider: ' || c.collprovider::text, case when c.collisdeterministic then null else 'nondeterministic' end, "
-        + _owner("c.collowner")
+        + owner("c.collowner")
         + ") from pg_collation as c join space as n on n.oid = c.collnamespace where true"
         + _USERS_OWN.format("pg_collation", "c")
     )
@@ -368,9 +227,9 @@ def _collations() -> str:
 def _servers() -> str:
     return (
         "select 'foreign server', quote_ident(s.srvname), concat_ws(chr(29), "
-        + _owner("s.srvowner")
+        + owner("s.srvowner")
         + ", "
-        + _grants("s.srvacl")
+        + grants("s.srvacl")
         + ") from pg_foreign_server as s where true"
         + _USERS_OWN.format("pg_foreign_server", "s")
     )

@@ -119,11 +119,22 @@ class Connection:
                 return True
         return True
 
-    def run(self, text: bytes, watcher: Watcher, copy_data: Iterable[bytes] | None = None) -> int:
-        """Run a piece of a file; return how many statements were done; raise `ServerError` at a bad one."""
+    def run(
+        self,
+        text: bytes,
+        watcher: Watcher,
+        copy_data: Iterable[bytes] | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> int:
+        """Run a piece of a file; return how many statements were done; raise `ServerError` at a bad one.
+
+        `meanwhile` is called once while the server works.
+        """
         self._send(text)
         # Rows of a SELECT are of no use here: one at a time keeps memory flat, and see `_receive`.
         self._library.PQsetSingleRowMode(self._handle)
+        if meanwhile is not None:
+            meanwhile()
         self._collect(watcher, copy_data)
         return self._completed
 
@@ -203,6 +214,8 @@ class Connection:
 
     def _await_result(self, watcher: Watcher | None) -> None:
         """Wait until a result can be taken without blocking; a signal cancels the statement."""
+        if not self._library.PQisBusy(self._handle):
+            return  # of many short statements, most results are here already
         deadline = None
         patience = watcher.patience if watcher is not None else None
         if patience is not None:

@@ -106,3 +106,12 @@ class ConnectionLost(MigrateError):
     def __init__(self, message: str) -> None:
         super().__init__(message, state="The server rolls back what was not committed.", advice="Run again.")
         self.message = f"the connection was lost: {message}"
+
+
+def read_only(pending: int = 0) -> MigrateError:
+    """Refuse to write to a server that takes no writes."""
+    return MigrateError(
+        "the server is read-only (a standby, or default_transaction_read_only is on)",
+        state=f"Nothing was run; {pending} pending." if pending else "Nothing was changed.",
+        advice="Connect to the primary; with several hosts, add target_session_attrs=read-write to the URL.",
+    )

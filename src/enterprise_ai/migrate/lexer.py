@@ -108,7 +108,7 @@ def scan(text: str, start: int, final: bool, backslashes: bool = False) -> State
         if first not in _CAREFUL:
             end = _plain_end(text, word.end())
             if end is not None:
-                return Statement(start, end, (first,), False)
+                return tuple.__new__(Statement, (start, end, (first,), False))  # there may be very many
     return _Careful(text, start, final, backslashes).scan()
 
 

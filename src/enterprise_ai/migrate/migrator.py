@@ -6,7 +6,7 @@ import os
 
 from . import history as _history
 from .connection import wait_for
-from .errors import MigrateError, UsageError
+from .errors import UsageError, read_only
 from .files import ReadAhead, discover
 from .target import Target
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .history import Applied, History
     from .interrupts import Interrupts
     from .listener import Listener
-    from .lock import Lock
     from .results import (
         AcceptResult,
         BaselineResult,
@@ -113,7 +112,7 @@ class Migrator:
                     check(pending, connection)
                 return MigrateResult(self.database, (), tuple(file.name for file in pending), tuple(notes))
             if history.read_only:
-                raise _read_only(pending)
+                raise read_only(len(pending))
             if not self._signals:
                 return self._run(connection, history, last, allow_out_of_order)
             from .interrupts import Interrupts
@@ -171,41 +170,9 @@ class Migrator:
         """
         if execute:
             return self._roll_back_schema(name, reason)
-        from . import journal as _journal
-        from . import ledger as _ledger
-        from .lock import RunnerLock
-        from .pooler import TransactionLock
-        from .results import RollbackResult
+        from .settle import remove_records
 
-        connection = self._connect()
-        try:
-            history = _history.look(connection)
-            if history.read_only:
-                raise _read_only([])
-            lock: Lock = (
-                TransactionLock(self._interrupts)
-                if history.backend != connection.pid
-                else RunnerLock(self._target)
-            )
-            try:
-                lock.acquire(history.schema, self._lock_wait, self._say)
-                lock.begin(connection)
-                history = _history.look(connection)
-                steps = [step for step in _journal.read(connection, history) if step.name == name]
-                if steps and not steps[0].is_rollback:
-                    _journal.abandon(connection, history, steps, reason)
-                    names = [name]
-                else:
-                    rows = self._rows_from(name, history.applied)
-                    _ledger.remove(connection, history, rows, reason)
-                    names = [row.name for row in reversed(rows)]
-                    _journal.forget_all(connection, history, names)
-                lock.end(connection)
-            finally:
-                lock.release()
-            return RollbackResult(self.database, tuple(names), False)
-        finally:
-            connection.close()
+        return remove_records(self, name, reason)
 
     def baseline(self, name: str) -> BaselineResult:
         """Adopt a database that was built otherwise: record every file up to this one, run nothing."""
@@ -257,7 +224,7 @@ class Migrator:
         try:
             history = _history.look(connection)
             if history.read_only:
-                raise _read_only([])
+                raise read_only()
             if not self._signals:
                 return RollbackResult(self.database, execute(self, connection, name, reason), True)
             with Interrupts() as self._interrupts:
@@ -373,11 +340,3 @@ def _did_you_mean(name: str, names: list[str]) -> str:
 
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     return f"Did you mean {near[0]}?" if near else "`status` lists the files."
-
-
-def _read_only(pending: list[MigrationFile]) -> MigrateError:
-    return MigrateError(
-        "the server is read-only (a standby, or default_transaction_read_only is on)",
-        state=f"Nothing was run; {len(pending)} pending." if pending else "Nothing was changed.",
-        advice="Connect to the primary; with several hosts, add target_session_attrs=read-write to the URL.",
-    )

@@ -14,8 +14,6 @@ from .script import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
-
     from .connection import Connection
 
 #: A statement that does something to relations which are there already.
@@ -56,20 +54,6 @@ class TouchesSharedObjects(Exception):
     """A file changed roles or tablespaces, which are not part of the scratch copy."""
 
 
-def singles(batch: Batch) -> Iterator[Batch]:
-    """Cut a batch into its statements."""
-    for statement in batch.statements:
-        text = batch.text[statement.start : statement.end]
-        single = Batch(
-            text,
-            batch.offset + statement.start,
-            batch.line_at(statement.start),
-            [statement._replace(start=0, end=len(text))],
-        )
-        single.data = batch.data
-        yield single
-
-
 class Rehearsal:
     """Tries files one after the other on one connection."""
 
@@ -93,7 +77,7 @@ class Rehearsal:
             self._begin(observer)
         try:
             for batch in checked.script.batches():
-                for single in singles(batch):
+                for single in batch.singles():
                     number += 1
                     step = self._statement(checked, single, number, observer, whole)
                     if step.effects:

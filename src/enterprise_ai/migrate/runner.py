@@ -6,11 +6,12 @@ import time
 
 from . import history as _history
 from .aftermath import was_committed
-from .apply import CommitUnknown, Unprepared, begin, starts_plainly
+from .apply import CommitUnknown, Unprepared
 from .checks import Checked
 from .contention import Lookout, describe, report
 from .errors import ConnectionLost, FileError, MigrateError, MigrationFailed
 from .lock import RunnerLock, jitter
+from .opening import begin, starts_plainly
 from .pooler import Occupied, Overtaken, TransactionLock
 from .script import WHOLE, Script
 from .session import Session

@@ -16,7 +16,6 @@ from .connection import Connection, Watcher
 from .errors import MigrateError, ServerError
 from .files import MigrationFile
 from .ledger import stored_text
-from .rehearsal import singles
 from .script import Script
 from .target import Target
 
@@ -134,7 +133,7 @@ def _load(connection: Connection, name: str, text: bytes) -> None:
     connection.query("reset all")
     try:
         for batch in _Text(name, text).batches():
-            for single in singles(batch):
+            for single in batch.singles():
                 _run(connection, single)
     except ServerError as error:
         raise MigrateError(

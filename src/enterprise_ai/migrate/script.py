@@ -48,6 +48,15 @@ class Batch:
         tail.data = self.data
         return head, tail
 
+    def singles(self) -> Iterator[Batch]:
+        """Cut the batch into its statements."""
+        for one in self.statements:
+            text = self.text[one.start : one.end]
+            alone = one._replace(start=0, end=len(text))
+            single = Batch(text, self.offset + one.start, self.line_at(one.start), [alone])
+            single.data = self.data
+            yield single
+
     def line_at(self, offset: int) -> int:
         """Return the line in the file of an offset inside this batch."""
         return self.line + count_lines(self.text, offset)
@@ -125,6 +134,11 @@ class Script:
         if self._cut is not None:
             return iter(self._cut)
         return self._cut_once()
+
+    def singles(self) -> Iterator[Batch]:
+        """Cut the file into single statements."""
+        for batch in self.batches():
+            yield from batch.singles()
 
     def _cut_once(self) -> Iterator[Batch]:
         """Cut what is kept, and keep the cut when it is a single batch, so that a small file is read once."""

@@ -10,16 +10,16 @@ from . import history as _history
 from . import journal as _journal
 from . import ledger as _ledger
 from . import sql
+from .backends import still_running
 from .checks import Checked
 from .compare import Comparison
 from .diff import difference, explain
 from .doubts import half_done
-from .errors import LockNotObtained, MigrateError, UsageError
+from .errors import LockNotObtained, UsageError, read_only
 from .journal import Journal
 from .lock import RunnerLock
-from .results import AcceptResult, BaselineResult, ResolveResult
+from .results import AcceptResult, BaselineResult, ResolveResult, RollbackResult
 from .script import Script
-from .steps import still_running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .files import MigrationFile
     from .history import History
+    from .lock import Lock
     from .migrator import Migrator
 
 
@@ -140,11 +141,7 @@ def _locked(migrator: Migrator) -> Iterator[tuple[Connection, History]]:
             lock.acquire(_history.look(connection).schema, migrator._lock_wait, migrator._say)
             history = _history.look(connection)
             if history.read_only:
-                raise MigrateError(
-                    "the server is read-only (a standby, or default_transaction_read_only is on)",
-                    state="Nothing was changed.",
-                    advice="Connect to the primary.",
-                )
+                raise read_only()
             yield connection, history
         finally:
             lock.release()
@@ -169,3 +166,38 @@ def _readable(file: MigrationFile) -> Script:
 
 def _concerns(problem: Problem, name: str) -> bool:
     return name in (problem.other if problem.kind == "renamed" else problem.name, problem.name)
+
+
+def remove_records(migrator: Migrator, name: str, reason: str | None) -> RollbackResult:
+    """Take the records of a file and of everything applied after it out of the history; no SQL of theirs runs."""
+    from .pooler import TransactionLock
+
+    connection = migrator._connect()
+    try:
+        history = _history.look(connection)
+        if history.read_only:
+            raise read_only()
+        lock: Lock = (
+            TransactionLock(migrator._interrupts)
+            if history.backend != connection.pid
+            else RunnerLock(migrator._target)
+        )
+        try:
+            lock.acquire(history.schema, migrator._lock_wait, migrator._say)
+            lock.begin(connection)
+            history = _history.look(connection)
+            steps = [step for step in _journal.read(connection, history) if step.name == name]
+            if steps and not steps[0].is_rollback:
+                _journal.abandon(connection, history, steps, reason)
+                names = [name]
+            else:
+                rows = migrator._rows_from(name, history.applied)
+                _ledger.remove(connection, history, rows, reason)
+                names = [row.name for row in reversed(rows)]
+                _journal.forget_all(connection, history, names)
+            lock.end(connection)
+        finally:
+            lock.release()
+        return RollbackResult(migrator.database, tuple(names), False)
+    finally:
+        connection.close()

@@ -9,11 +9,11 @@ from . import doubts, outcome, sql
 from . import journal as _journal
 from . import ledger as _ledger
 from .apply import FileRun
+from .backends import await_backend
 from .errors import (
     ConnectionLost,
     FileError,
     Interrupted,
-    LockNotObtained,
     MigrationFailed,
     ServerError,
 )
@@ -23,9 +23,7 @@ from .script import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
-
-    from .connection import Connection
+    pass
 
 # What the note of a statement must not depend on; all of it ends with the statement's transaction.
 _AS_OURSELVES = (
@@ -85,7 +83,7 @@ class StepRun(FileRun):
         if self.lookout is not None:
             self.lookout.pid = self._backend[0]
         number = 0
-        for number, batch in enumerate(_singly(self.checked.script.batches()), 1):
+        for number, batch in enumerate(self.checked.script.singles(), 1):
             self._step(number, batch, earlier.pop(number, None))
         for step in earlier.values():
             if step.is_done:
@@ -109,7 +107,7 @@ class StepRun(FileRun):
 
     def _took_effect(self, step: Step, batch: Batch) -> bool:
         """Decide about a statement that was started; complete it, or clear away what it left, where needed."""
-        step = self._await_backend(step)
+        step = await_backend(self._journal, step, self.wait, self.say, self.interrupts)
         if step.is_done:
             return True
         verdict = outcome.decide(self._journal.connection, step)
@@ -123,27 +121,6 @@ class StepRun(FileRun):
             self._journal.done(step)
             self.say(f"{self.file.name}: statement {step.number} turned out to be done; going on behind it")
         return verdict.done
-
-    def _await_backend(self, step: Step) -> Step:
-        """Wait for the server session that ran a statement to end; return what the journal says then."""
-        deadline, told = time.monotonic() + self.wait, False
-        while step.error is None and still_running(self._journal.connection, step):
-            what = f"statement {step.number} of {self.file.name} still runs on the server (pid {step.pid})"
-            if time.monotonic() >= deadline:
-                raise LockNotObtained(
-                    f"{what}, begun by a runner that is gone",
-                    state="Nothing was run.",
-                    advice=f"Run again when it has ended, or end it:  SELECT pg_terminate_backend({step.pid});",
-                )
-            if not told and time.monotonic() > deadline - self.wait + 0.5:
-                told = True
-                self.say(f"{what}, begun by a runner that is gone; waiting for its end")
-            if self.interrupts is not None:
-                self.interrupts.sleep(0.2)
-                self.interrupts.check("Nothing was run.")
-            else:
-                time.sleep(0.2)
-        return next(one for one in self._journal.steps(step.name) if one.number == step.number)
 
     def _start(self, number: int, batch: Batch, text: str, kind: str) -> None:
         """Note a statement, run it, and note how it ended."""
@@ -255,25 +232,3 @@ class StepRun(FileRun):
     def state(self) -> str:
         what = f"the rollback of {self.file.name}" if self.is_rollback else self.file.name
         return doubts.done_so_far(what, self.done)
-
-
-def still_running(connection: Connection, step: Step) -> bool:
-    """Tell whether the server session that started a statement is still there."""
-    return bool(
-        connection.query(
-            f"select 1 from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) {step.pid} "
-            f"and coalesce(backend_start, {sql.quote(step.backend_start)}::timestamptz) operator(pg_catalog.=) "
-            f"{sql.quote(step.backend_start)}::timestamptz"
-        )
-    )
-
-
-def _singly(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Cut batches into single statements."""
-    for batch in batches:
-        for one in batch.statements:
-            text = batch.text[one.start : one.end]
-            alone = one._replace(start=0, end=len(text))
-            single = Batch(text, batch.offset + one.start, batch.line_at(one.start), [alone])
-            single.data = batch.data
-            yield single

@@ -14,7 +14,7 @@ from .errors import DONE, FAILED, FileError, UsageError
 from .files import canonical
 from .migrator import Migrator
 from .observe import Observer
-from .plan import effect_lines
+from .plan_report import effect_lines
 from .records import NamedTuple
 from .rehearsal import Rehearsal
 from .report import render

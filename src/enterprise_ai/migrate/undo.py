@@ -21,7 +21,7 @@ from .steps import StepRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterator
+    from typing import Callable, Iterator
 
     from .connection import Connection
     from .history import Applied, History
@@ -129,9 +129,9 @@ class _Removal(FileRun):
     def state(self) -> str:
         return f"{self.file.name} is as it was, and so is its record."
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: Batch, meanwhile: Callable[[], None] | None = None) -> None:
         try:
-            super()._run(batch)
+            super()._run(batch, meanwhile)
         except MigrationFailed as failure:
             name = self.file.name
             failure.advice = (
