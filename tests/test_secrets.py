@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from enterprise_ai.secrets import VARIABLE, SecretBox, SecretKeyMissing, SecretNotGenuine
 
-OLD, NEW = os.urandom(32), os.urandom(32)
+OLD, NEW = b"o" * 32, b"n" * 32
 PLACE = ("tenant", "user", "totp")
 
 
