@@ -14,7 +14,7 @@ import pytest
 
 from enterprise_ai.embedded import EmbeddedServer
 from tests.embedded.actors import Actor, group_of, python_for, stage, unprivileged
-from tests.servers import bindir_of
+from tests.servers import bindir_of, new_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -128,17 +128,8 @@ def agents(root: Path, lib: Path) -> Iterator[Callable[..., Actor]]:
         remover.end()
 
 
-def new_folder(name: str) -> Path:
-    """Make a folder that every account can pass through, in memory where there is plenty of that."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30
-    folder = Path(tempfile.mkdtemp(prefix=f"enterprise-ai-{name}-", dir=memory if roomy else "/tmp"))
-    folder.chmod(0o711)
-    return folder
-
-
 def new_program_folder(name: str) -> Path:
-    """The same where programs can be run from: memory file systems often forbid it."""
+    """A folder that programs can be run from: memory file systems often forbid it."""
     folder = Path(tempfile.mkdtemp(prefix=f"enterprise-ai-{name}-", dir="/tmp"))
     folder.chmod(0o711)
     return folder
