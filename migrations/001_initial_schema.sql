@@ -2692,7 +2692,9 @@ begin
         select
         from carried
         join authz.permissions as p on p.id = carried.permission_id
-        where p.minimum_authentication_level > 1);
+        where p.minimum_authentication_level > 1
+          -- Lets others act for oneself; to let them act for somebody else takes permission.grant.
+          and p.name <> 'permission.proxy');
 end
 $$;
 
@@ -10785,6 +10787,63 @@ revoke all on function authz.delete_assignment_rule(text) from public;
 grant execute on function authz.delete_assignment_rule(text) to enterprise_ai_app;
 -- <<<
 
+-- >>> sql/authz/rule_turns.sql
+-- Whoever makes a person meets whoever makes a rule, and otherwise nobody: a new person takes a turn among those who
+-- change rights only in a tenant that has rules, so that people can be made side by side. That none was there is
+-- certain because both first take one advisory lock: makers of people share it, a maker of rules has it alone.
+
+create or replace function authz._await_new_people()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid := to_jsonb(case when tg_op = 'DELETE' then old else new end) ->> 'tenant_id';
+begin
+    perform pg_advisory_xact_lock(hashtextextended('authz.assignment_rules ' || v_tenant_id, 0));
+    return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+
+comment on function authz._await_new_people() is
+    'Before-row trigger, ahead of _take_turn: wait until those who make people now have ended, and hold off others.';
+
+revoke all on function authz._await_new_people() from public;
+
+
+create or replace function authz._take_turn_if_ruled()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- those who make people may not read rules
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_context text := authz._enter_tenant(new.tenant_id);
+begin
+    perform pg_advisory_xact_lock_shared(hashtextextended('authz.assignment_rules ' || new.tenant_id, 0));
+    -- An older snapshot does not show a rule that was committed since; the turn then fails with 40001.
+    if current_setting('transaction_isolation') <> 'read committed' or exists (
+        select
+        from authz.assignment_rules as r
+        where r.tenant_id = new.tenant_id and r.is_enabled
+    ) then
+        perform authz._touch_epoch(new.tenant_id);
+    end if;
+    perform authz._leave_tenant(v_context);
+    return new;
+end
+$$;
+
+comment on function authz._take_turn_if_ruled() is
+    'Before-row trigger: whoever makes a person takes a turn where rules could give that person a role.';
+
+revoke all on function authz._take_turn_if_ruled() from public;
+-- <<<
+
 -- >>> sql/authz/policy_tests.sql
 -- What must stay so, written down as a row: somebody may, or may not, do something. Run before and after a change.
 
@@ -11484,6 +11543,8 @@ comment on function authz._lint_governance(uuid) is
 revoke all on function authz._lint_governance(uuid) from public;
 -- <<<
 
+create trigger _000_await_new_people before insert or update or delete on authz.assignment_rules
+    for each row execute function authz._await_new_people();
 create trigger _000_take_turn before insert or update or delete on authz.assignment_rules
     for each row execute function authz._take_turn();
 create trigger _100_check before insert or update on authz.assignment_rules
@@ -11492,11 +11553,23 @@ create trigger apply_rules after insert or update or delete on authz.assignment_
     for each row execute function authz._apply_rules('rule', 'id');
 
 -- What conditions and rules ask of a person. Whoever changes it takes a turn among those who change the rules.
-create trigger _000_take_turn_before_attributes before insert or update of email, email_verified_at on identity.users
-    for each row execute function authz._take_turn();
+create trigger _000_take_turn_if_ruled before insert on identity.users
+    for each row execute function authz._take_turn_if_ruled();
+create trigger _000_take_turn_before_attributes before update of email, email_verified_at on identity.users
+    for each row
+    when (old.email is distinct from new.email or old.email_verified_at is distinct from new.email_verified_at)
+    execute function authz._take_turn();
 create trigger apply_rules after insert or update of email, email_verified_at, deleted_at on identity.users
     for each row execute function authz._apply_rules('person', 'id');
-create trigger _000_take_turn before insert or update of job_title, department, manager_id or delete on identity.user_profiles
+create trigger _000_take_turn_for_insert before insert on identity.user_profiles
+    for each row
+    when (new.job_title is not null or new.department is not null or new.manager_id is not null)
+    execute function authz._take_turn();
+create trigger _000_take_turn_for_update before update of job_title, department, manager_id on identity.user_profiles
+    for each row
+    when ((old.job_title, old.department, old.manager_id) is distinct from (new.job_title, new.department, new.manager_id))
+    execute function authz._take_turn();
+create trigger _000_take_turn_for_delete before delete on identity.user_profiles
     for each row execute function authz._take_turn();
 create trigger apply_rules after insert or update of job_title, department, manager_id or delete on identity.user_profiles
     for each row execute function authz._apply_rules('person', 'user_id');
@@ -12034,8 +12107,11 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger separate_after_update on identity.groups;
 --   drop trigger apply_rules on identity.users;
 --   drop trigger _000_take_turn_before_attributes on identity.users;
+--   drop trigger _000_take_turn_if_ruled on identity.users;
 --   drop trigger apply_rules on identity.user_profiles;
---   drop trigger _000_take_turn on identity.user_profiles;
+--   drop trigger _000_take_turn_for_insert on identity.user_profiles;
+--   drop trigger _000_take_turn_for_update on identity.user_profiles;
+--   drop trigger _000_take_turn_for_delete on identity.user_profiles;
 --   drop trigger derive on identity.groups;
 --   drop trigger _000_take_turn on identity.groups;
 --   drop trigger derive on identity.users;
@@ -12136,6 +12212,8 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz.delete_assignment_rule(text);
 --   drop function authz.save_assignment_rule(text, text, jsonpath, uuid, boolean);
 --   drop function authz._apply_rules();
+--   drop function authz._take_turn_if_ruled();
+--   drop function authz._await_new_people();
 --   drop function authz._apply_assignment_rules(uuid, uuid[], uuid[]);
 --   drop function authz._rule_holds(uuid, uuid, jsonpath);
 --   drop function authz._missing_assignments(uuid, uuid[], uuid[]);

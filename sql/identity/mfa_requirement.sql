@@ -43,7 +43,9 @@ begin
         select
         from carried
         join authz.permissions as p on p.id = carried.permission_id
-        where p.minimum_authentication_level > 1);
+        where p.minimum_authentication_level > 1
+          -- Lets others act for oneself; to let them act for somebody else takes permission.grant.
+          and p.name <> 'permission.proxy');
 end
 $$;
 

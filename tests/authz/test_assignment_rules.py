@@ -222,6 +222,53 @@ def test_a_move_and_a_rule_made_at_once_do_not_miss_each_other(database, first_r
         ]
 
 
+AT_FINANCE = 'strict $.subject.email like_regex "finance"'
+NEW_PERSON = "insert into identity.users (tenant_id, email, display_name) values (%s, 'ada@finance.test', 'Ada') returning id"
+NEW_RULE = "insert into authz.assignment_rules (tenant_id, name, role_id, condition) values (%s, 'x', %s, %s)"
+
+
+def begun(database: str, world: World, isolation: str = "read committed") -> psycopg.Connection:
+    conn = psycopg.connect(database)
+    conn.execute("set transaction isolation level " + isolation)
+    conn.execute(CONTEXT, [world.tenant_id])
+    return conn
+
+
+@pytest.mark.parametrize("rule_first", [True, False])
+def test_who_is_made_while_a_rule_is_made_gets_the_role(database, superuser, rule_first):
+    with psycopg.connect(database) as conn:
+        world = World(conn, "meeting")
+        role = world.role()
+    statements = [(NEW_RULE, [world.tenant_id, role, AT_FINANCE]), (NEW_PERSON, [world.tenant_id])]
+    if not rule_first:
+        statements.reverse()
+    with begun(database, world) as first, begun(database, world) as second, ThreadPoolExecutor(1) as pool:
+        first.execute(*statements[0])
+        later = pool.submit(second.execute, *statements[1])
+        blockers = "select pg_blocking_pids(%s)"
+        while superuser.execute(blockers, [second.info.backend_pid]).fetchone() != (
+            [first.info.backend_pid],
+        ):
+            assert not later.done(), "it did not wait"
+        first.commit()
+        later.result()
+    with psycopg.connect(database) as conn:
+        conn.execute(CONTEXT, [world.tenant_id])
+        assert len(conn.execute("select from authz.user_roles where source = 'rule'").fetchall()) == 1
+
+
+def test_who_is_made_with_a_snapshot_older_than_a_rule_is_made_again(database):
+    with psycopg.connect(database) as conn:
+        world = World(conn, "snapshot")
+        role = world.role()
+    with begun(database, world, "repeatable read") as maker:
+        with begun(database, world) as ruler:
+            ruler.execute(NEW_RULE, [world.tenant_id, role, AT_FINANCE])
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            maker.execute(NEW_PERSON, [world.tenant_id])
+        maker.rollback()
+
+
 def test_a_tenant_with_rules_can_be_deleted(database):
     with psycopg.connect(database) as conn:
         world = World(conn, "going")
