@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import migrate_files as files
+from migrate_failures import when_it_fails
 from migrate_measure import Bench, Run, Series, bench
 from migrate_parallel import at_once
 from migrate_runners import RUNNERS, Ours, PsqlEach, PsqlOnce, Runner, install, reinstall_ours
@@ -136,6 +137,7 @@ def name_the_broken_line(place: Bench, megabytes: float) -> None:
 
 
 WORKLOADS = {"A": own_migrations, "B": many_small, "C": no_op, "D": one_huge}
+TOGETHER = {"E": at_once, "F": when_it_fails}
 
 
 def main() -> None:
@@ -144,7 +146,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "workloads", nargs="*", help="A, B[:SIZES], C[:FILES], D[:MEGABYTES], E; all unless told"
+        "workloads", nargs="*", help="A, B[:SIZES], C[:FILES], D[:MEGABYTES], E, F; all unless told"
     )
     parser.add_argument("--install", action="store_true", help="install the peers and stop")
     parser.add_argument("--only", help="names of runners, with commas between")
@@ -160,10 +162,10 @@ def main() -> None:
     runners = [runner for runner in RUNNERS if runner.name in wanted and runner.installed()]
     with bench(options.pg, options.fsync == "on") as place:
         print(f"{place.sql('select version()')}\n{time.strftime('%Y-%m-%d %H:%M')}, fsync {options.fsync}\n")
-        for workload in options.workloads or [*WORKLOADS, "E"]:
+        for workload in options.workloads or [*WORKLOADS, *TOGETHER]:
             letter, _, argument = workload.partition(":")
-            if letter == "E":
-                print(at_once(place, runners), end="\n\n", flush=True)
+            if letter in TOGETHER:
+                print(TOGETHER[letter](place, runners), end="\n\n", flush=True)
                 continue
             for series in WORKLOADS[letter](place, runners, options.rounds, argument):
                 print(series.table(), end="\n\n", flush=True)

@@ -128,6 +128,7 @@ def test_missing_group_roles_are_named_with_the_statement_that_makes_them(server
 def test_an_extension_that_needs_a_superuser_is_said_with_its_cure(server, superuser, modest, template):
     with psycopg.connect(server.url(psycopg.conninfo.conninfo_to_dict(modest)["dbname"])) as conn:
         conn.execute("drop extension pgcrypto")
+    superuser.execute("grant enterprise_ai_definer to modest")
     done = run(modest, "migrate")
     assert done.returncode == 1
     assert "pgcrypto" in done.stdout
