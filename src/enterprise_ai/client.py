@@ -26,6 +26,7 @@ from enterprise_ai.identity.contexts import (
     Request,
     open_api_key,
     open_for,
+    open_scim,
     open_session,
 )
 from enterprise_ai.identity.people import Groups, Users
@@ -96,6 +97,12 @@ class Client:
         """A transaction of the key's user; raise `ApiKeyNotValid`, `UserNotActive`, `TenantNotActive`."""
         with self.pool.connection() as conn, conn.transaction():
             yield Transaction(conn, open_api_key(conn, key, request))
+
+    @contextmanager
+    def as_directory(self, key: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
+        """A transaction of a directory that provisions its tenant; raise as `as_api_key`, and `ProvisioningRefused`."""
+        with self.pool.connection() as conn, conn.transaction():
+            yield Transaction(conn, open_scim(conn, key, request))
 
     @contextmanager
     def as_service(

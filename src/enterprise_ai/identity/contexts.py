@@ -51,6 +51,11 @@ def open_api_key(conn: Connection[Any], key: str, request: Request = NO_REQUEST)
     return _opened(conn, "open_api_key", {"key": key}, request)
 
 
+def open_scim(conn: Connection[Any], key: str, request: Request = NO_REQUEST) -> Context:
+    """Open the context for a directory; only gateways may. Raise as `open_api_key`, and `ProvisioningRefused`."""
+    return _opened(conn, "open_scim", {"key": key}, request)
+
+
 def open_for(
     conn: Connection[Any],
     tenant_id: UUID,

@@ -10,6 +10,9 @@ select platform.open_session_context(%(token)s, %(request_id)s, %(ip_address)s, 
 -- name: open_api_key
 select platform.open_api_key_context(%(key)s, %(request_id)s, %(ip_address)s, %(user_agent)s)
 
+-- name: open_scim
+select identity.open_scim_context(%(key)s, %(request_id)s, %(ip_address)s, %(user_agent)s)
+
 -- name: context
 select platform.context()
 
