@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg_pool import ConnectionPool
 
 from enterprise_ai.identity.access import ApiKeys, Sessions
@@ -81,27 +81,35 @@ class Client:
             self.pool.close()
 
     @contextmanager
+    def _transaction(self) -> Iterator[Connection[Any]]:
+        with self.pool.connection() as conn, conn.transaction():
+            yield conn
+            if conn.broken:
+                # psycopg ends such a block in silence, and whoever has caught the error would think it done.
+                raise OperationalError("The connection was lost; nothing of the transaction stays")
+
+    @contextmanager
     def as_nobody(self) -> Iterator[Transaction]:
         """A transaction without a context, in which only what belongs to no tenant is to be seen."""
-        with self.pool.connection() as conn, conn.transaction():
+        with self._transaction() as conn:
             yield Transaction(conn, None)
 
     @contextmanager
     def as_session(self, token: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
         """A transaction of whoever has the session; raise `SessionOver`, `UserNotActive`, `TenantNotActive`."""
-        with self.pool.connection() as conn, conn.transaction():
+        with self._transaction() as conn:
             yield Transaction(conn, open_session(conn, token, request))
 
     @contextmanager
     def as_api_key(self, key: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
         """A transaction of the key's user; raise `ApiKeyNotValid`, `UserNotActive`, `TenantNotActive`."""
-        with self.pool.connection() as conn, conn.transaction():
+        with self._transaction() as conn:
             yield Transaction(conn, open_api_key(conn, key, request))
 
     @contextmanager
     def as_directory(self, key: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
         """A transaction of a directory that provisions its tenant; raise as `as_api_key`, and `ProvisioningRefused`."""
-        with self.pool.connection() as conn, conn.transaction():
+        with self._transaction() as conn:
             yield Transaction(conn, open_scim(conn, key, request))
 
     @contextmanager
@@ -115,7 +123,7 @@ class Client:
         request: Request = NO_REQUEST,
     ) -> Iterator[Transaction]:
         """A transaction for whom this service vouches; only gateways may. Raise `UserNotActive`, `TenantNotActive`."""
-        with self.pool.connection() as conn, conn.transaction():
+        with self._transaction() as conn:
             context = open_for(
                 conn,
                 tenant_id,

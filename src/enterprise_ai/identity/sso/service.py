@@ -84,7 +84,7 @@ class SingleSignOn:
         self,
         conn: Connection[Any],
         tenant_id: UUID,
-        provider_name: str,
+        provider: str | UUID,
         *,
         redirect_uri: str,
         return_to: str = "/",
@@ -92,18 +92,19 @@ class SingleSignOn:
         acr_values: Sequence[str] = (),
         login_hint: str | None = None,
     ) -> Begun:
-        """Begin a sign-in that comes back to `redirect_uri` and goes on to the page `return_to`.
+        """Begin a sign-in at a provider (its name or id) that comes back to `redirect_uri` and goes on to `return_to`.
 
         Raise `SsoProviderNotFound`, `SsoProviderNotEnabled`, `ProviderUnreachable`.
         """
         with in_tenant(conn, tenant_id):
-            provider = self._flows.providers(conn).get(provider_name)
-            flow = self._flows.of(conn, provider)
+            providers = self._flows.providers(conn)
+            chosen = providers.get(provider) if isinstance(provider, str) else providers.get_by_id(provider)
+            flow = self._flows.of(conn, chosen)
             outgoing = Outgoing(
                 flow.new_nonce(), random.token_urlsafe(48), redirect_uri, max_age, acr_values, login_hint
             )
             values = {
-                "provider_id": provider.id, "redirect_uri": redirect_uri, "return_to": return_to, "max_age": max_age,
+                "provider_id": chosen.id, "redirect_uri": redirect_uri, "return_to": return_to, "max_age": max_age,
                 "nonce": outgoing.nonce, "code_verifier": outgoing.code_verifier,
             }  # fmt: skip
             row = conn.execute(_sql["begin_request"], values).fetchone()
