@@ -244,3 +244,27 @@ that id.';
 
 revoke all on function identity.unmap_sso_role(uuid) from public;
 grant execute on function identity.unmap_sso_role(uuid) to enterprise_ai_gateway;
+
+
+create or replace function identity.sso_role_mappings_of(provider_id uuid)
+    returns table (id uuid, claim_name text, claim_value text, role text)
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- reads mappings and roles for those who keep providers, who need not be able to
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+        select m.id, m.claim_name, m.claim_value, r.name
+        from identity.sso_role_mappings as m
+        join authz.roles as r on r.tenant_id = m.tenant_id and r.id = m.role_id
+        where m.tenant_id = platform.current_tenant_id() and m.provider_id = sso_role_mappings_of.provider_id
+        order by m.claim_name, m.claim_value, r.name;
+end
+$$;
+
+comment on function identity.sso_role_mappings_of(uuid) is 'The roles that the claims of a provider of the context''s tenant stand for.';
+
+revoke all on function identity.sso_role_mappings_of(uuid) from public;
+grant execute on function identity.sso_role_mappings_of(uuid) to enterprise_ai_gateway;

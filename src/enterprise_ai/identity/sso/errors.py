@@ -9,6 +9,10 @@ class ProviderUnreachable(Error):
     """The provider did not answer, or not in the way its protocol wants; trying again may help."""
 
 
+class DomainNotFound(Error):
+    """The DNS gave no answer about a domain; nothing has been verified."""
+
+
 class AddressNotAllowed(Error):
     """The provider's address lies in a private network or is not served by https; nothing was sent there."""
 

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from enterprise_ai._queries import queries
 from enterprise_ai.errors import translated
 from enterprise_ai.identity.errors import SsoProviderNotFound
-from enterprise_ai.secrets import SecretBox
+from enterprise_ai.secrets import SecretBox, SecretKeyMissing
 
 _sql = queries("enterprise_ai.identity.sso")
 
@@ -67,6 +67,16 @@ class Domain:
 
 
 @dataclass(frozen=True)
+class RoleMapping:
+    """A claim of a provider and the role that it stands for."""
+
+    id: UUID
+    claim_name: str
+    claim_value: str
+    role: str
+
+
+@dataclass(frozen=True)
 class Route:
     """Where people of an address's domain sign in."""
 
@@ -78,8 +88,15 @@ class Route:
 class Providers:
     """The providers of the context's tenant, for services that sign people in (`enterprise_ai_gateway`)."""
 
-    def __init__(self, conn: Connection[Any], secrets: SecretBox) -> None:
-        self._conn, self._secrets = conn, secrets
+    def __init__(self, conn: Connection[Any], secrets: SecretBox | None) -> None:
+        """`secrets` may be None for whoever neither sets secrets nor opens them."""
+        self._conn, self._box = conn, secrets
+
+    @property
+    def _secrets(self) -> SecretBox:
+        if self._box is None:
+            raise SecretKeyMissing("There is no key to seal and open the secrets of providers with")
+        return self._box
 
     def save(
         self, name: str, *, client_secret: str | None = None, signing_key: str | None = None, **settings: Any
@@ -120,6 +137,8 @@ class Providers:
         with translated():
             row = self._conn.execute(_sql["secrets"], {"provider_id": provider.id}).fetchone()
         assert row is not None
+        if row == (None, None):
+            return ProviderSecrets(None, None)
         place = (provider.tenant_id, provider.id)
         client_secret, signing_key = (
             self._secrets.open(sealed, *place, column).decode() if sealed is not None else None
@@ -154,6 +173,11 @@ class Providers:
     def unmap_role(self, mapping_id: UUID) -> bool:
         """Take a mapping away and the role with it; False when there is none."""
         return bool(self._call("unmap_role", mapping_id=mapping_id))
+
+    def role_mappings_of(self, provider_id: UUID) -> Sequence[RoleMapping]:
+        """The roles that a provider's claims stand for."""
+        with translated(), self._conn.cursor(row_factory=class_row(RoleMapping)) as cursor:
+            return cursor.execute(_sql["role_mappings_of"], {"provider_id": provider_id}).fetchall()
 
     def claim_domain(self, provider_id: UUID, domain: str) -> str:
         """The text to publish as a TXT record of the domain; raise `SsoDomainTaken`."""

@@ -43,6 +43,9 @@ select identity.map_sso_role(%(provider_id)s, %(claim_name)s, %(claim_value)s, %
 -- name: unmap_role
 select identity.unmap_sso_role(%(mapping_id)s)
 
+-- name: role_mappings_of
+select id, claim_name, claim_value, role from identity.sso_role_mappings_of(%(provider_id)s)
+
 -- name: claim_domain
 select identity.claim_sso_domain(%(domain)s, %(provider_id)s)
 

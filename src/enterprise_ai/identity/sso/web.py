@@ -38,17 +38,28 @@ class Web:
 
     def get_json(self, url: str, *, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the JSON object at an address; raise `AddressNotAllowed`, `ProviderUnreachable`."""
-        with requests.Session() as session:
-            self.attach(session)
-            try:
-                response = session.get(url, headers={"Accept": "application/json", **(headers or {})})
-                response.raise_for_status()
-                found = response.json()
-            except (requests.RequestException, ValueError) as error:
-                raise ProviderUnreachable(f"{url} gives no answer that we understand: {error}") from error
+        response = self._get(url, {"Accept": "application/json", **(headers or {})})
+        try:
+            found = response.json()
+        except ValueError as error:
+            raise ProviderUnreachable(f"{url} gives no answer that we understand: {error}") from error
         if not isinstance(found, dict):
             raise ProviderUnreachable(f"{url} answers with something else than a JSON object")
         return found
+
+    def get_text(self, url: str) -> str:
+        """Return the text at an address; raise `AddressNotAllowed`, `ProviderUnreachable`."""
+        return self._get(url, {}).text
+
+    def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        with requests.Session() as session:
+            self.attach(session)
+            try:
+                response = session.get(url, headers=dict(headers))
+                response.raise_for_status()
+            except requests.RequestException as error:
+                raise ProviderUnreachable(f"{url} gives no answer that we understand: {error}") from error
+        return response
 
     def check(self, url: str) -> None:
         """Raise `AddressNotAllowed` unless providers may be reached at the address."""
