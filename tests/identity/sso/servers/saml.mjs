@@ -18,6 +18,8 @@ const configuration = {
   nameIdentifierFormat: "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent",
   nameIdentifierProbes: ["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"],
   sessionIndex: "_session1",
+  destination: acs,
+  recipient: acs,
   getPostURL: (audience, request, req, callback) => callback(null, acs),
 };
 
