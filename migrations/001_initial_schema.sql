@@ -343,21 +343,22 @@ create or replace function platform.current_tenant_id()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Nothing is parsed or cast before the code is right.
+    -- Nothing is parsed or cast before the code is right. Bytes, because characters would have to be counted.
     v_sealed text := current_setting('enterprise_ai.context', true);
+    v_value bytea := convert_to(v_sealed, 'UTF8');
     v_secret bytea;
 begin
     select k.secret into v_secret
     from platform.context_keys as k
     where k.id = substr(v_sealed, 65, 8);
 
-    if left(v_sealed, 64) = encode(
+    if convert_to(encode(
            sha256(substr(v_secret, 65) || sha256(
                substr(v_secret, 1, 64)
                || timestamptz_send(transaction_timestamp())
                || int4send(pg_backend_pid())
-               || convert_to(substr(v_sealed, 65), 'UTF8'))),
-           'hex')
+               || substr(v_value, 65))),
+           'hex'), 'UTF8') = substr(v_value, 1, 64)
     then
         return substr(v_sealed, 73, 36)::uuid;
     end if;
@@ -380,14 +381,30 @@ create or replace function platform.context()
     language plpgsql
     stable
     parallel restricted
+    security definer        -- reads the key that the caller must not see
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_sealed text := current_setting('enterprise_ai.context', true);
+    v_value bytea := convert_to(v_sealed, 'UTF8');
+    v_secret bytea;
 begin
-    -- The tenant is only given away when all of the value is as it was sealed.
-    if platform.current_tenant_id() is null then
-        return null;
+    -- The same as above, not a call: what one more costs, every check would pay.
+    select k.secret into v_secret
+    from platform.context_keys as k
+    where k.id = substr(v_sealed, 65, 8);
+
+    if convert_to(encode(
+           sha256(substr(v_secret, 65) || sha256(
+               substr(v_secret, 1, 64)
+               || timestamptz_send(transaction_timestamp())
+               || int4send(pg_backend_pid())
+               || substr(v_value, 65))),
+           'hex'), 'UTF8') = substr(v_value, 1, 64)
+    then
+        return substr(v_sealed, 109)::jsonb;
     end if;
-    return substr(current_setting('enterprise_ai.context'), 109)::jsonb;
+    return null;
 end
 $$;
 
@@ -4994,7 +5011,7 @@ create table authz.permissions (
     constraint permissions_id_is_positive check (id > 0),
     constraint permissions_action_is_a_word check (action ~ '^[a-z][a-z0-9_]{0,40}$'),
     constraint permissions_authentication_level_is_known check (minimum_authentication_level between 1 and 3)
-);
+) with (fillfactor = 10);     -- on few pages the planner would read all of it rather than look a name up, at each check
 
 comment on table authz.permissions is 'One row for each action on a type of resource: what a role can carry.';
 comment on column authz.permissions.id is
@@ -5675,7 +5692,9 @@ create table authz.user_permissions (
 create unique index user_permissions_plain_key on authz.user_permissions
     (tenant_id, user_id, permission_id, effect, coalesce(resource_id, tenant_id))
     where not is_conditional;
-create index user_permissions_user_id_idx on authz.user_permissions (tenant_id, user_id, permission_id);
+-- By the place too: those who share much have thousands.
+create index user_permissions_user_id_idx on authz.user_permissions
+    (tenant_id, user_id, permission_id, coalesce(resource_id, tenant_id));
 -- Who has a permission; and the foreign key to the catalogue.
 create index user_permissions_permission_id_idx on authz.user_permissions (permission_id, tenant_id);
 -- With whom a resource is shared.
@@ -5743,7 +5762,9 @@ create table authz.group_permissions (
 create unique index group_permissions_plain_key on authz.group_permissions
     (tenant_id, group_id, permission_id, effect, coalesce(resource_id, tenant_id))
     where not is_conditional;
-create index group_permissions_group_id_idx on authz.group_permissions (tenant_id, group_id, permission_id);
+-- By the place too: those who share much have thousands.
+create index group_permissions_group_id_idx on authz.group_permissions
+    (tenant_id, group_id, permission_id, coalesce(resource_id, tenant_id));
 -- Who has a permission; and the foreign key to the catalogue.
 create index group_permissions_permission_id_idx on authz.group_permissions (permission_id, tenant_id);
 -- With whom a resource is shared.
@@ -6429,12 +6450,13 @@ create policy epochs_of_my_tenant on authz.epochs
 grant select on authz.epochs to enterprise_ai_app;
 
 create table authz.role_rights (
-    tenant_id      uuid      not null,
-    role_id        uuid      not null,
-    allowed        integer[] not null,
-    allowed_on_own integer[] not null,
-    denied         integer[] not null,
-    special        integer[] not null,
+    tenant_id       uuid      not null,
+    role_id         uuid      not null,
+    allowed         integer[] not null,
+    allowed_on_own  integer[] not null,
+    denied          integer[] not null,
+    special_allowed integer[] not null,
+    special_denied  integer[] not null,
 
     constraint role_rights_pkey primary key (tenant_id, role_id),
     constraint role_rights_role_id_fkey foreign key (tenant_id, role_id)
@@ -6446,8 +6468,9 @@ comment on table authz.role_rights is
 comment on column authz.role_rights.allowed is 'Allowed on all resources of the type, always.';
 comment on column authz.role_rights.allowed_on_own is 'Allowed on what the holder owns, always.';
 comment on column authz.role_rights.denied is 'Denied on all resources of the type, always.';
-comment on column authz.role_rights.special is
-    'About these there are rules that depend on a time, a condition or a resource, and have to be evaluated.';
+comment on column authz.role_rights.special_allowed is
+    'These may be allowed too, by rules that depend on a time, a condition or a resource and have to be evaluated.';
+comment on column authz.role_rights.special_denied is 'These may be denied, by rules of that kind.';
 
 alter table authz.role_rights enable row level security;
 alter table authz.role_rights force row level security;
@@ -6457,13 +6480,17 @@ create policy role_rights_of_my_tenant on authz.role_rights
 grant select on authz.role_rights to enterprise_ai_app;
 
 create table authz.holders (
-    tenant_id   uuid      not null,
-    holder_id   uuid      not null,
-    is_active   boolean   not null,
-    groups      uuid[]    not null,
-    roles       uuid[]    not null,
-    direct      integer[] not null,
-    has_special boolean   not null,
+    tenant_id       uuid      not null,
+    holder_id       uuid      not null,
+    is_active       boolean   not null,
+    groups          uuid[]    not null,
+    roles           uuid[]    not null,
+    special_roles   uuid[]    not null,
+    allowed         integer[] not null,
+    denied          integer[] not null,
+    special_allowed integer[] not null,
+    special_denied  integer[] not null,
+    has_delegations boolean   not null,
 
     constraint holders_pkey primary key (tenant_id, holder_id),
     constraint holders_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
@@ -6473,9 +6500,15 @@ comment on table authz.holders is
     'One row for each user and group, and one under the tenant''s own id for everyone: what it holds by itself.';
 comment on column authz.holders.groups is 'The groups that a user is in, and those these lie within.';
 comment on column authz.holders.roles is 'Roles held in the whole tenant, always.';
-comment on column authz.holders.direct is 'Permissions about which there are rules for this holder directly.';
-comment on column authz.holders.has_special is
-    'There are assignments that depend on a time, a condition or a resource, delegations or emergencies.';
+comment on column authz.holders.special_roles is
+    'Roles held at times, under a condition or on a resource, or taken in an emergency.';
+comment on column authz.holders.allowed is 'Permissions allowed to this holder directly, on all resources of the type, always.';
+comment on column authz.holders.denied is 'Permissions denied to this holder directly, on all resources of the type, always.';
+comment on column authz.holders.special_allowed is
+    'Permissions that direct rules may allow which depend on a time, a condition, a resource or an approval.';
+comment on column authz.holders.special_denied is
+    'Permissions that such rules may deny; for everyone, those of which a dynamic separation of duties counts the use.';
+comment on column authz.holders.has_delegations is 'Something was delegated to this user.';
 
 alter table authz.holders enable row level security;
 alter table authz.holders force row level security;
@@ -6624,7 +6657,8 @@ begin
         join authz.role_permissions as p
             on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
     )
-    insert into authz.role_rights (tenant_id, role_id, allowed, allowed_on_own, denied, special)
+    insert into authz.role_rights (
+        tenant_id, role_id, allowed, allowed_on_own, denied, special_allowed, special_denied)
     select _derive_roles.tenant_id, r.id,
            array(select distinct c.permission_id from carried as c
                  where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and not c.only_own order by 1),
@@ -6633,14 +6667,17 @@ begin
            array(select distinct c.permission_id from carried as c
                  where c.heir_id = r.id and c.is_plain and c.effect = 'deny' order by 1),
            array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and not c.is_plain order by 1)
+                 where c.heir_id = r.id and not c.is_plain and c.effect = 'allow' order by 1),
+           array(select distinct c.permission_id from carried as c
+                 where c.heir_id = r.id and not c.is_plain and c.effect = 'deny' order by 1)
     from heirs
     join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
     on conflict on constraint role_rights_pkey do update
         set allowed = excluded.allowed,
             allowed_on_own = excluded.allowed_on_own,
             denied = excluded.denied,
-            special = excluded.special;
+            special_allowed = excluded.special_allowed,
+            special_denied = excluded.special_denied;
 end
 $$;
 
@@ -6683,7 +6720,7 @@ begin
         join identity.groups as g
             on g.tenant_id = _derive_holders.tenant_id and g.id = w.group_id and g.parent_id is not null
     ),
-    assigned (holder_id, role_id, is_plain) as (
+    assigned (holder_id, role_id, is_plain) as (   -- a role is null for what comes by delegation
         select a.user_id, a.role_id, a.resource_id is null and not a.is_conditional
         from authz.user_roles as a
         where a.tenant_id = _derive_holders.tenant_id and a.user_id = any (_derive_holders.holder_ids)
@@ -6705,28 +6742,41 @@ begin
         where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
           and coalesce(b.ended_at, b.expires_at) > now()
     ),
-    direct (holder_id, permission_id) as (
-        select g.user_id, g.permission_id
+    direct (holder_id, permission_id, effect, is_plain) as (
+        select g.user_id, g.permission_id, g.effect,
+               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
         from authz.user_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
-        union
-        select g.group_id, g.permission_id
+        union all
+        select g.group_id, g.permission_id, g.effect,
+               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
         from authz.group_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
-        union
+        union all
         -- What everyone did before bears on these, whoever asks.
-        select c.tenant_id, c.permission_id
+        select c.tenant_id, c.permission_id, 'deny', false
         from authz.access_policy_permissions as c
         join authz.access_policies as p
             on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
         where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     )
-    insert into authz.holders (tenant_id, holder_id, is_active, groups, roles, direct, has_special)
+    insert into authz.holders (
+        tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed, special_denied,
+        has_delegations)
     select _derive_holders.tenant_id, who.id, who.is_active,
            array(select w.group_id from within as w where w.user_id = who.id order by 1),
            array(select distinct a.role_id from assigned as a where a.holder_id = who.id and a.is_plain order by 1),
-           array(select d.permission_id from direct as d where d.holder_id = who.id order by 1),
-           exists (select from assigned as a where a.holder_id = who.id and not a.is_plain)
+           array(select distinct a.role_id from assigned as a
+                 where a.holder_id = who.id and not a.is_plain and a.role_id is not null order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and d.is_plain and d.effect = 'allow' order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and d.is_plain and d.effect = 'deny' order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and not d.is_plain and d.effect = 'allow' order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and not d.is_plain and d.effect = 'deny' order by 1),
+           exists (select from assigned as a where a.holder_id = who.id and a.role_id is null)
     from who
     -- Not while the tenant is being deleted with all its rows.
     where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
@@ -6734,8 +6784,12 @@ begin
         set is_active = excluded.is_active,
             groups = excluded.groups,
             roles = excluded.roles,
-            direct = excluded.direct,
-            has_special = excluded.has_special;
+            special_roles = excluded.special_roles,
+            allowed = excluded.allowed,
+            denied = excluded.denied,
+            special_allowed = excluded.special_allowed,
+            special_denied = excluded.special_denied,
+            has_delegations = excluded.has_delegations;
 end
 $$;
 
@@ -7600,7 +7654,7 @@ begin
         select
         from authz.role_rights as r
         where r.tenant_id = _carries.tenant_id and r.role_id = _carries.role_id
-          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special));
+          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special_allowed || r.special_denied));
 end
 $$;
 
@@ -7830,6 +7884,7 @@ create or replace function authz.evaluate(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 declare
     v_context jsonb := platform.context();
@@ -8008,9 +8063,9 @@ begin
         raise exception 'A decision needs a context, and none is open'
             using errcode = 'ZA001', hint = 'Open the context of a user first.';
     end if;
-    if user_id::text <> context ->> 'user_id'
-       and (authz._evaluate(context, (context ->> 'user_id')::uuid, 'permission.read', null, '{}',
-                            statement_timestamp())).effect = 'deny' then
+    if coalesce(user_id::text <> context ->> 'user_id', false)
+       and not authz._is_allowed(context, (context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid,
+                                 'permission.read', null, '{}') then
         raise exception 'User % may not ask what others may do', context ->> 'user_id'
             using errcode = 'ZA007', hint = 'It takes permission.read.';
     end if;
@@ -8027,38 +8082,63 @@ grant execute on function authz._asked_about(jsonb, uuid) to enterprise_ai_decid
 -- <<<
 
 -- >>> sql/authz/plain.sql
--- The plain case, for which arrays are enough. Both functions are inlined into the statements that call them:
+-- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
+
+create or replace function authz._carried(
+    tenant_id uuid,
+    role_ids uuid[],
+    permission_id integer,
+    out rights integer)
+    returns setof integer
+    language sql
+    stable
+    parallel restricted
+as $$
+    select coalesce(bit_or(
+        case when _carried.permission_id = any (r.denied) then 1 else 0 end
+        | case when _carried.permission_id = any (r.allowed) then 2 else 0 end
+        | case when _carried.permission_id = any (r.allowed_on_own) then 4 else 0 end
+        | case when _carried.permission_id = any (r.special_denied) then 8 else 0 end
+        | case when _carried.permission_id = any (r.special_allowed) then 16 else 0 end), 0)
+    from authz.role_rights as r
+    where r.tenant_id = _carried.tenant_id and r.role_id = any (_carried.role_ids)
+    offset 0    -- by their key: there are few among however many the tenant has
+$$;
+
+comment on function authz._carried(uuid, uuid[], integer) is
+    'What some roles together say of a permission: 1 denied, 2 allowed, 4 allowed on one''s own, 8 denied and 16 allowed
+by rules that have to be evaluated.';
+
+revoke all on function authz._carried(uuid, uuid[], integer) from public;
+grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai_decider;
+
 
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
     permission_id integer,
     out is_active boolean,
-    out is_special boolean,
     out is_denied boolean,
     out is_allowed boolean,
-    out is_allowed_on_own boolean)
+    out is_allowed_on_own boolean,
+    out may_deny boolean,
+    out may_allow boolean)
     returns setof record
     language sql
     stable
     parallel restricted
 as $$
-    select count(*) filter (where h.is_active and h.holder_id = _held.user_id) > 0
-           and count(*) filter (where h.is_active and h.holder_id = _held.tenant_id) > 0,
-           coalesce(bool_or(h.has_special or _held.permission_id = any (h.direct) or _held.permission_id = any (c.special)), false),
-           coalesce(bool_or(_held.permission_id = any (c.denied)), false),
-           coalesce(bool_or(_held.permission_id = any (c.allowed)), false),
-           coalesce(bool_or(_held.permission_id = any (c.allowed_on_own)), false)
+    select count(*) filter (where h.is_active and h.holder_id in (_held.user_id, _held.tenant_id)) = 2,
+           bool_or(_held.permission_id = any (h.denied) or always.rights & 1 > 0),
+           bool_or(_held.permission_id = any (h.allowed) or always.rights & 2 > 0),
+           bool_or(always.rights & 4 > 0),
+           bool_or(_held.permission_id = any (h.special_denied) or always.rights & 8 > 0 or sometimes.rights & 9 > 0),
+           bool_or(_held.permission_id = any (h.special_allowed) or always.rights & 16 > 0 or sometimes.rights & 22 > 0
+                   or h.has_delegations)
     from authz.holders as h
-    left join unnest(h.roles) as role (id) on true
-    -- One by one by their key ("offset" keeps it so): there are few among however many the tenant has.
-    left join lateral (
-        select r.allowed, r.allowed_on_own, r.denied, r.special
-        from authz.role_rights as r
-        where r.tenant_id = _held.tenant_id and r.role_id = role.id
-        offset 0
-    ) as c on true
+    cross join lateral authz._carried(_held.tenant_id, h.roles, _held.permission_id) as always
+    cross join lateral authz._carried(_held.tenant_id, h.special_roles, _held.permission_id) as sometimes
     where h.tenant_id = _held.tenant_id
       and h.holder_id = any (
           array[_held.user_id, _held.tenant_id]
@@ -8068,7 +8148,8 @@ as $$
 $$;
 
 comment on function authz._held(uuid, uuid, integer) is
-    'What a user, by all that they hold, has of a permission; is_special when arrays do not say it all.';
+    'What a user, by all that they hold, has of a permission; may_deny and may_allow when there are rules that arrays
+do not say all of.';
 
 revoke all on function authz._held(uuid, uuid, integer) from public;
 grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
@@ -8082,40 +8163,45 @@ create or replace function authz._settled(
     user_id uuid,
     level integer,
     is_active boolean,
-    is_special boolean,
     is_denied boolean,
     is_allowed boolean,
-    is_allowed_on_own boolean)
+    is_allowed_on_own boolean,
+    may_deny boolean,
+    may_allow boolean)
     returns boolean
     language sql
     immutable
     parallel safe
 as $$
     select case
-        when permission.requires_approval or is_special then null
         when not is_active or is_denied then false
         when resource_id is not null and resource.id is null then false
         when resource.id is not null
              and (resource.resource_type = any (array[permission.resource_type, parent_type])) is not true then false
         when permission.minimum_authentication_level > 1
              and coalesce(level, 0) < permission.minimum_authentication_level then false
-        else is_allowed or (is_allowed_on_own and resource.owner_id is not distinct from user_id)
+        when permission.requires_approval then null
+        when is_allowed or (is_allowed_on_own and resource.owner_id is not distinct from user_id) then
+            case when not may_deny then true end
+        when not may_allow then false
     end
 $$;
 
 comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                   boolean, boolean, boolean) is
-    'The answer as far as arrays can give it; null when rules have to be evaluated.';
+                                   boolean, boolean, boolean, boolean) is
+    'The answer as far as arrays can give it; null when rules have to be evaluated that could turn it.';
 
 revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean) from public;
+                                      boolean, boolean, boolean, boolean) from public;
 grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean) to enterprise_ai_decider;
+                                      boolean, boolean, boolean, boolean) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/check.sql
--- The check that is made before every action. When only plain rules are in play it is settled by the arrays
--- that are derived for roles and holders, in one statement; else by the same decision that authz.evaluate gives.
+-- The check that is made before every action. Arrays that are derived for roles and holders, read by their keys,
+-- settle it unless there are rules that could turn the answer about this very permission. Of these, those given
+-- directly (what is shared with somebody) are looked up on the resource and what it lies within. Only what is left is
+-- decided in full, as authz.evaluate does.
 
 set role enterprise_ai_decider;
 
@@ -8130,33 +8216,18 @@ create or replace function authz.check(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 declare
     v_context jsonb := platform.context();
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_subject_id uuid := v_context ->> 'user_id';
-    v_is_allowed boolean;
 begin
     if v_subject_id is null or "check".user_id <> v_subject_id then
         v_subject_id := authz._asked_about(v_context, "check".user_id);
     end if;
-
-    -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
-    if not v_context ?| '{actor_id,scopes}' then
-        select authz._settled(
-            p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, "check".resource_id, v_subject_id, authz._level(v_context),
-            held.is_active, held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own)
-        into v_is_allowed
-        from authz.permissions as p
-        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = "check".resource_id
-        cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
-        where p.name = "check".permission;
-    end if;
-    if v_is_allowed is null then
-        v_is_allowed := (authz._evaluate(v_context, v_subject_id, "check".permission, "check".resource_id, "check".request,
-                                         statement_timestamp())).effect = 'allow';
-    end if;
-    return v_is_allowed;
+    return authz._is_allowed(v_context, v_tenant_id, v_subject_id, "check".permission, "check".resource_id,
+                             "check".request);
 end
 $$;
 
@@ -8170,6 +8241,173 @@ revoke all on function authz.check(text, uuid, uuid, jsonb) from public;
 grant execute on function authz.check(text, uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 reset role;
+
+
+create or replace function authz._is_allowed(
+    context jsonb,
+    tenant_id uuid,
+    subject_id uuid,
+    permission text,
+    resource_id uuid,
+    request jsonb)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_permission_id integer;
+    v_needs_approval boolean;
+    v_owner_id uuid;
+    v_way uuid[];
+    v_groups uuid[];
+    v_special_roles uuid[];
+    v_is_possible boolean;
+    v_is_denied boolean;
+    v_is_allowed boolean;
+    v_may_deny boolean;
+    v_may_allow boolean;
+    -- Those two by rules that are given directly.
+    v_may_directly boolean;
+begin
+    -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
+    if not context ?| '{actor_id,scopes}' then
+        -- One statement, each table in it by its key: to start one costs more than to look something up.
+        select p.id, p.requires_approval, mine.groups, mine.special_roles, r.owner_id, r.ancestors || r.id,
+               mine.is_active and everyone.is_active
+               and (p.minimum_authentication_level = 1
+                    or p.minimum_authentication_level <= coalesce(authz._level(context), 0))
+               and (_is_allowed.resource_id is null or r.resource_type = p.resource_type
+                    or r.resource_type = (select t.parent_type from authz.resource_types as t where t.name = p.resource_type)),
+               p.id = any (mine.denied) or carried.rights & 1 > 0,
+               p.id = any (mine.allowed) or carried.rights & 2 > 0
+               or (carried.rights & 4 > 0 and coalesce(r.owner_id = _is_allowed.subject_id, false)),
+               p.id = any (everyone.special_denied) or carried.rights & 8 > 0,
+               mine.has_delegations or carried.rights & 16 > 0,
+               p.id = any (mine.special_allowed || mine.special_denied)
+        into v_permission_id, v_needs_approval, v_groups, v_special_roles, v_owner_id, v_way, v_is_possible,
+             v_is_denied, v_is_allowed, v_may_deny, v_may_allow, v_may_directly
+        from authz.permissions as p
+        join authz.holders as mine
+            on mine.tenant_id = _is_allowed.tenant_id and mine.holder_id = _is_allowed.subject_id
+        join authz.holders as everyone
+            on everyone.tenant_id = _is_allowed.tenant_id and everyone.holder_id = _is_allowed.tenant_id
+        left join authz.resources as r on r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id
+        cross join lateral authz._carried(_is_allowed.tenant_id, mine.roles || everyone.roles, p.id) as carried
+        where p.name = _is_allowed.permission;
+        if v_is_possible is not true or v_is_denied then
+            return false;
+        end if;
+
+        if v_groups <> '{}' then
+            select v_special_roles || array_agg(role.id) filter (where role.id is not null),
+                   bool_or(v_permission_id = any (g.denied) or carried.rights & 1 > 0),
+                   v_is_allowed or bool_or(
+                       v_permission_id = any (g.allowed) or carried.rights & 2 > 0
+                       or (carried.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false))),
+                   v_may_deny or bool_or(carried.rights & 8 > 0),
+                   v_may_allow or bool_or(carried.rights & 16 > 0),
+                   v_may_directly or bool_or(v_permission_id = any (g.special_allowed || g.special_denied))
+            into v_special_roles, v_is_denied, v_is_allowed, v_may_deny, v_may_allow, v_may_directly
+            from authz.holders as g
+            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission_id) as carried
+            left join lateral unnest(g.special_roles) as role (id) on true
+            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_groups);
+            if v_is_denied then
+                return false;
+            end if;
+        end if;
+
+        if v_special_roles <> '{}' and not (v_may_deny and v_may_allow) then
+            select v_may_deny or carried.rights & 9 > 0, v_may_allow or carried.rights & 22 > 0
+            into v_may_deny, v_may_allow
+            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission_id) as carried;
+        end if;
+
+        if v_may_directly then
+            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_groups, v_permission_id, v_way)
+                when 'deny' then return false;
+                when 'allow' then v_is_allowed := true;
+                when 'unsure' then
+                    v_may_deny := true;
+                    v_may_allow := true;
+                else null;
+            end case;
+        end if;
+        if v_is_allowed and not coalesce(v_may_deny or v_needs_approval, true) then
+            return true;
+        elsif not coalesce(v_is_allowed or v_may_allow, true) then
+            return false;
+        end if;
+    end if;
+    return (authz._evaluate(context, _is_allowed.subject_id, _is_allowed.permission, _is_allowed.resource_id,
+                            _is_allowed.request, statement_timestamp())).effect = 'allow';
+end
+$$;
+
+comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
+    'Whether a subject has a permission in a context: the effect of authz._evaluate, by less where less is enough.';
+
+revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
+grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
+
+
+create or replace function authz._said_directly(
+    tenant_id uuid,
+    user_id uuid,
+    group_ids uuid[],
+    permission_id integer,
+    way uuid[])
+    returns text
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_resource_id uuid := way[cardinality(way)];
+    -- As the indexes have it: the tenant's id stands for the type as such.
+    v_places uuid[] := way || _said_directly.tenant_id;
+    v_denies boolean;
+    v_allows boolean;
+    v_is_unsure boolean;
+begin
+    select bool_or(g.effect = 'deny' and not g.is_conditional),
+           -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
+           bool_or(g.effect = 'allow' and not g.is_conditional and g.is_here and g.is_approved),
+           bool_or(g.is_conditional or (g.effect = 'allow' and not (g.is_here and g.is_approved)))
+    into v_denies, v_allows, v_is_unsure
+    from (
+        select p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null) as is_here,
+               p.granted_by is null or p.approved_by is not null as is_approved
+        from authz.user_permissions as p
+        where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
+          and p.permission_id = _said_directly.permission_id
+          and coalesce(p.resource_id, p.tenant_id) = any (v_places)
+          and (p.resource_id is null or p.resource_id = any (way))
+        union all
+        select p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
+               p.granted_by is null or p.approved_by is not null
+        from authz.group_permissions as p
+        where p.tenant_id = _said_directly.tenant_id and p.group_id = any (_said_directly.group_ids)
+          and p.permission_id = _said_directly.permission_id
+          and coalesce(p.resource_id, p.tenant_id) = any (v_places)
+          and (p.resource_id is null or p.resource_id = any (way))
+    ) as g;
+    return case
+        when v_denies then 'deny'
+        when v_is_unsure then 'unsure'
+        when v_allows then 'allow'
+    end;
+end
+$$;
+
+comment on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) is
+    'What the rules come to that are given to a user or their groups directly and reach the last of the
+resources on a way (null: the type):
+deny, allow, unsure when they have to be evaluated; null when there are none.';
+
+revoke all on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) from public;
+grant execute on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/check_many.sql
@@ -8186,6 +8424,7 @@ create or replace function authz.check_many(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 declare
     v_context jsonb := platform.context();
@@ -8221,16 +8460,15 @@ begin
     ),
     settled (place, permission, resource_id, user_id, is_known, is_allowed) as (
         select a.place, a.permission, a.resource_id, a.user_id, h.name is not null,
-               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level,
-                              h.is_active, h.is_special, h.is_denied, h.is_allowed, h.is_allowed_on_own)
+               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level, h.is_active, h.is_denied,
+                              h.is_allowed, h.is_allowed_on_own, h.may_deny, h.may_allow)
         from asked as a
         left join held as h on h.name = a.permission and h.user_id = a.user_id
         left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
     )
     select array_agg(
         case when s.is_known and s.is_allowed is not null then s.is_allowed
-        else (authz._evaluate(v_context, s.user_id, s.permission, s.resource_id, check_many.request,
-                              statement_timestamp())).effect = 'allow' end
+        else authz._is_allowed(v_context, v_tenant_id, s.user_id, s.permission, s.resource_id, check_many.request) end
         order by s.place)
     into v_answers
     from settled as s;
@@ -8373,6 +8611,7 @@ create or replace function authz.list_resources(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 #variable_conflict use_column
 declare
@@ -8394,11 +8633,11 @@ begin
       and coalesce(
           case when not v_is_limited then
               authz._settled(
-                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id, v_subject_id, v_level, held.is_active, held.is_special,
-                             held.is_denied, held.is_allowed, held.is_allowed_on_own)
+                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id,
+                  v_subject_id, v_level, held.is_active, held.is_denied, held.is_allowed, held.is_allowed_on_own,
+                  held.may_deny, held.may_allow)
           end,
-          (authz._evaluate(v_context, v_subject_id, list_resources.permission, r.id, list_resources.request,
-                           statement_timestamp())).effect = 'allow')
+          authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
     order by r.id
     limit authz._page(list_resources.page_size);
 end
@@ -8425,6 +8664,7 @@ create or replace function authz.list_subjects(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 #variable_conflict use_column
 declare
@@ -8447,10 +8687,11 @@ begin
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(
           authz._settled(
-                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, list_subjects.resource_id, h.holder_id, v_level, held.is_active,
-                         held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own),
-          (authz._evaluate(v_others, h.holder_id, list_subjects.permission, list_subjects.resource_id,
-                           list_subjects.request, statement_timestamp())).effect = 'allow')
+              p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r,
+              list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied, held.is_allowed,
+              held.is_allowed_on_own, held.may_deny, held.may_allow),
+          authz._is_allowed(v_others, v_tenant_id, h.holder_id, list_subjects.permission, list_subjects.resource_id,
+                            list_subjects.request))
     order by h.holder_id
     limit authz._page(list_subjects.page_size);
 end
@@ -8475,6 +8716,7 @@ create or replace function authz.list_actions(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 #variable_conflict use_column
 declare
@@ -8488,8 +8730,7 @@ begin
     join authz.resource_types as t on r.resource_type in (t.name, t.parent_type)
     join authz.permissions as p on p.resource_type = t.name
     where r.tenant_id = v_tenant_id and r.id = list_actions.resource_id
-      and (authz._evaluate(v_context, v_subject_id, p.name, r.id, list_actions.request,
-                           statement_timestamp())).effect = 'allow'
+      and authz._is_allowed(v_context, v_tenant_id, v_subject_id, p.name, r.id, list_actions.request)
     order by p.id;
 end
 $$;
@@ -9285,13 +9526,14 @@ declare
 begin
     select p.name into v_lacking
     from authz.role_rights as carried
-    join authz.permissions as p on p.id = any (carried.allowed || carried.allowed_on_own || carried.special)
+    join authz.permissions as p
+        on p.id = any (carried.allowed || carried.allowed_on_own || carried.special_allowed || carried.special_denied)
     cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.is_denied
            or not (held.is_allowed
                    or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
-                       and p.id <> all (carried.allowed || carried.special))))
+                       and p.id <> all (carried.allowed || carried.special_allowed || carried.special_denied))))
     order by p.id
     limit 1;
     if v_lacking is not null then
@@ -11813,7 +12055,7 @@ begin
         from held_roles as h
         join authz.role_rights as r on r.tenant_id = v_tenant_id and r.role_id = h.role_id
         cross join lateral (
-            select unnest(r.allowed || r.special), false
+            select unnest(r.allowed || r.special_allowed || r.special_denied), false
             union all
             select unnest(r.allowed_on_own), true
         ) as of_role (permission_id, only_own)
@@ -12118,7 +12360,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger _000_take_turn on identity.users;
 --   drop trigger derive on identity.tenants;
 --   drop trigger _000_take_turn on identity.tenants;
---   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean);
+--   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean, boolean);
 --   drop table authz.holders;
 --   drop table authz.role_rights;
 --   drop table authz.epochs;
@@ -12188,6 +12430,9 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz.list_actions(uuid, uuid, jsonb);
 --   drop function authz._page(integer);
 --   drop function authz._held(uuid, uuid, integer);
+--   drop function authz._carried(uuid, uuid[], integer);
+--   drop function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb);
+--   drop function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]);
 --   drop function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz);
 --   drop function authz._fault_of_windows(jsonb);
 --   drop function authz._windows_at(jsonb, timestamptz);

@@ -11,6 +11,7 @@ create or replace function authz.check_many(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 declare
     v_context jsonb := platform.context();
@@ -46,16 +47,15 @@ begin
     ),
     settled (place, permission, resource_id, user_id, is_known, is_allowed) as (
         select a.place, a.permission, a.resource_id, a.user_id, h.name is not null,
-               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level,
-                              h.is_active, h.is_special, h.is_denied, h.is_allowed, h.is_allowed_on_own)
+               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level, h.is_active, h.is_denied,
+                              h.is_allowed, h.is_allowed_on_own, h.may_deny, h.may_allow)
         from asked as a
         left join held as h on h.name = a.permission and h.user_id = a.user_id
         left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
     )
     select array_agg(
         case when s.is_known and s.is_allowed is not null then s.is_allowed
-        else (authz._evaluate(v_context, s.user_id, s.permission, s.resource_id, check_many.request,
-                              statement_timestamp())).effect = 'allow' end
+        else authz._is_allowed(v_context, v_tenant_id, s.user_id, s.permission, s.resource_id, check_many.request) end
         order by s.place)
     into v_answers
     from settled as s;

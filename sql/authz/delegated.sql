@@ -165,7 +165,7 @@ begin
         select
         from authz.role_rights as r
         where r.tenant_id = _carries.tenant_id and r.role_id = _carries.role_id
-          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special));
+          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special_allowed || r.special_denied));
 end
 $$;
 

@@ -30,7 +30,7 @@ begin
         join identity.groups as g
             on g.tenant_id = _derive_holders.tenant_id and g.id = w.group_id and g.parent_id is not null
     ),
-    assigned (holder_id, role_id, is_plain) as (
+    assigned (holder_id, role_id, is_plain) as (   -- a role is null for what comes by delegation
         select a.user_id, a.role_id, a.resource_id is null and not a.is_conditional
         from authz.user_roles as a
         where a.tenant_id = _derive_holders.tenant_id and a.user_id = any (_derive_holders.holder_ids)
@@ -52,28 +52,41 @@ begin
         where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
           and coalesce(b.ended_at, b.expires_at) > now()
     ),
-    direct (holder_id, permission_id) as (
-        select g.user_id, g.permission_id
+    direct (holder_id, permission_id, effect, is_plain) as (
+        select g.user_id, g.permission_id, g.effect,
+               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
         from authz.user_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
-        union
-        select g.group_id, g.permission_id
+        union all
+        select g.group_id, g.permission_id, g.effect,
+               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
         from authz.group_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
-        union
+        union all
         -- What everyone did before bears on these, whoever asks.
-        select c.tenant_id, c.permission_id
+        select c.tenant_id, c.permission_id, 'deny', false
         from authz.access_policy_permissions as c
         join authz.access_policies as p
             on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
         where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     )
-    insert into authz.holders (tenant_id, holder_id, is_active, groups, roles, direct, has_special)
+    insert into authz.holders (
+        tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed, special_denied,
+        has_delegations)
     select _derive_holders.tenant_id, who.id, who.is_active,
            array(select w.group_id from within as w where w.user_id = who.id order by 1),
            array(select distinct a.role_id from assigned as a where a.holder_id = who.id and a.is_plain order by 1),
-           array(select d.permission_id from direct as d where d.holder_id = who.id order by 1),
-           exists (select from assigned as a where a.holder_id = who.id and not a.is_plain)
+           array(select distinct a.role_id from assigned as a
+                 where a.holder_id = who.id and not a.is_plain and a.role_id is not null order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and d.is_plain and d.effect = 'allow' order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and d.is_plain and d.effect = 'deny' order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and not d.is_plain and d.effect = 'allow' order by 1),
+           array(select distinct d.permission_id from direct as d
+                 where d.holder_id = who.id and not d.is_plain and d.effect = 'deny' order by 1),
+           exists (select from assigned as a where a.holder_id = who.id and a.role_id is null)
     from who
     -- Not while the tenant is being deleted with all its rows.
     where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
@@ -81,8 +94,12 @@ begin
         set is_active = excluded.is_active,
             groups = excluded.groups,
             roles = excluded.roles,
-            direct = excluded.direct,
-            has_special = excluded.has_special;
+            special_roles = excluded.special_roles,
+            allowed = excluded.allowed,
+            denied = excluded.denied,
+            special_allowed = excluded.special_allowed,
+            special_denied = excluded.special_denied,
+            has_delegations = excluded.has_delegations;
 end
 $$;
 

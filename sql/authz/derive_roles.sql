@@ -29,7 +29,8 @@ begin
         join authz.role_permissions as p
             on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
     )
-    insert into authz.role_rights (tenant_id, role_id, allowed, allowed_on_own, denied, special)
+    insert into authz.role_rights (
+        tenant_id, role_id, allowed, allowed_on_own, denied, special_allowed, special_denied)
     select _derive_roles.tenant_id, r.id,
            array(select distinct c.permission_id from carried as c
                  where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and not c.only_own order by 1),
@@ -38,14 +39,17 @@ begin
            array(select distinct c.permission_id from carried as c
                  where c.heir_id = r.id and c.is_plain and c.effect = 'deny' order by 1),
            array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and not c.is_plain order by 1)
+                 where c.heir_id = r.id and not c.is_plain and c.effect = 'allow' order by 1),
+           array(select distinct c.permission_id from carried as c
+                 where c.heir_id = r.id and not c.is_plain and c.effect = 'deny' order by 1)
     from heirs
     join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
     on conflict on constraint role_rights_pkey do update
         set allowed = excluded.allowed,
             allowed_on_own = excluded.allowed_on_own,
             denied = excluded.denied,
-            special = excluded.special;
+            special_allowed = excluded.special_allowed,
+            special_denied = excluded.special_denied;
 end
 $$;
 

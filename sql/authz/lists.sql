@@ -16,6 +16,7 @@ create or replace function authz.list_resources(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 #variable_conflict use_column
 declare
@@ -37,11 +38,11 @@ begin
       and coalesce(
           case when not v_is_limited then
               authz._settled(
-                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id, v_subject_id, v_level, held.is_active, held.is_special,
-                             held.is_denied, held.is_allowed, held.is_allowed_on_own)
+                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id,
+                  v_subject_id, v_level, held.is_active, held.is_denied, held.is_allowed, held.is_allowed_on_own,
+                  held.may_deny, held.may_allow)
           end,
-          (authz._evaluate(v_context, v_subject_id, list_resources.permission, r.id, list_resources.request,
-                           statement_timestamp())).effect = 'allow')
+          authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
     order by r.id
     limit authz._page(list_resources.page_size);
 end
@@ -68,6 +69,7 @@ create or replace function authz.list_subjects(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 #variable_conflict use_column
 declare
@@ -90,10 +92,11 @@ begin
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(
           authz._settled(
-                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, list_subjects.resource_id, h.holder_id, v_level, held.is_active,
-                         held.is_special, held.is_denied, held.is_allowed, held.is_allowed_on_own),
-          (authz._evaluate(v_others, h.holder_id, list_subjects.permission, list_subjects.resource_id,
-                           list_subjects.request, statement_timestamp())).effect = 'allow')
+              p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r,
+              list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied, held.is_allowed,
+              held.is_allowed_on_own, held.may_deny, held.may_allow),
+          authz._is_allowed(v_others, v_tenant_id, h.holder_id, list_subjects.permission, list_subjects.resource_id,
+                            list_subjects.request))
     order by h.holder_id
     limit authz._page(list_subjects.page_size);
 end
@@ -118,6 +121,7 @@ create or replace function authz.list_actions(
     parallel restricted
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
 as $$
 #variable_conflict use_column
 declare
@@ -131,8 +135,7 @@ begin
     join authz.resource_types as t on r.resource_type in (t.name, t.parent_type)
     join authz.permissions as p on p.resource_type = t.name
     where r.tenant_id = v_tenant_id and r.id = list_actions.resource_id
-      and (authz._evaluate(v_context, v_subject_id, p.name, r.id, list_actions.request,
-                           statement_timestamp())).effect = 'allow'
+      and authz._is_allowed(v_context, v_tenant_id, v_subject_id, p.name, r.id, list_actions.request)
     order by p.id;
 end
 $$;

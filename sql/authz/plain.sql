@@ -1,35 +1,60 @@
--- The plain case, for which arrays are enough. Both functions are inlined into the statements that call them:
+-- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
+
+create or replace function authz._carried(
+    tenant_id uuid,
+    role_ids uuid[],
+    permission_id integer,
+    out rights integer)
+    returns setof integer
+    language sql
+    stable
+    parallel restricted
+as $$
+    select coalesce(bit_or(
+        case when _carried.permission_id = any (r.denied) then 1 else 0 end
+        | case when _carried.permission_id = any (r.allowed) then 2 else 0 end
+        | case when _carried.permission_id = any (r.allowed_on_own) then 4 else 0 end
+        | case when _carried.permission_id = any (r.special_denied) then 8 else 0 end
+        | case when _carried.permission_id = any (r.special_allowed) then 16 else 0 end), 0)
+    from authz.role_rights as r
+    where r.tenant_id = _carried.tenant_id and r.role_id = any (_carried.role_ids)
+    offset 0    -- by their key: there are few among however many the tenant has
+$$;
+
+comment on function authz._carried(uuid, uuid[], integer) is
+    'What some roles together say of a permission: 1 denied, 2 allowed, 4 allowed on one''s own, 8 denied and 16 allowed
+by rules that have to be evaluated.';
+
+revoke all on function authz._carried(uuid, uuid[], integer) from public;
+grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai_decider;
+
 
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
     permission_id integer,
     out is_active boolean,
-    out is_special boolean,
     out is_denied boolean,
     out is_allowed boolean,
-    out is_allowed_on_own boolean)
+    out is_allowed_on_own boolean,
+    out may_deny boolean,
+    out may_allow boolean)
     returns setof record
     language sql
     stable
     parallel restricted
 as $$
-    select count(*) filter (where h.is_active and h.holder_id = _held.user_id) > 0
-           and count(*) filter (where h.is_active and h.holder_id = _held.tenant_id) > 0,
-           coalesce(bool_or(h.has_special or _held.permission_id = any (h.direct) or _held.permission_id = any (c.special)), false),
-           coalesce(bool_or(_held.permission_id = any (c.denied)), false),
-           coalesce(bool_or(_held.permission_id = any (c.allowed)), false),
-           coalesce(bool_or(_held.permission_id = any (c.allowed_on_own)), false)
+    select count(*) filter (where h.is_active and h.holder_id in (_held.user_id, _held.tenant_id)) = 2,
+           bool_or(_held.permission_id = any (h.denied) or always.rights & 1 > 0),
+           bool_or(_held.permission_id = any (h.allowed) or always.rights & 2 > 0),
+           bool_or(always.rights & 4 > 0),
+           bool_or(_held.permission_id = any (h.special_denied) or always.rights & 8 > 0 or sometimes.rights & 9 > 0),
+           bool_or(_held.permission_id = any (h.special_allowed) or always.rights & 16 > 0 or sometimes.rights & 22 > 0
+                   or h.has_delegations)
     from authz.holders as h
-    left join unnest(h.roles) as role (id) on true
-    -- One by one by their key ("offset" keeps it so): there are few among however many the tenant has.
-    left join lateral (
-        select r.allowed, r.allowed_on_own, r.denied, r.special
-        from authz.role_rights as r
-        where r.tenant_id = _held.tenant_id and r.role_id = role.id
-        offset 0
-    ) as c on true
+    cross join lateral authz._carried(_held.tenant_id, h.roles, _held.permission_id) as always
+    cross join lateral authz._carried(_held.tenant_id, h.special_roles, _held.permission_id) as sometimes
     where h.tenant_id = _held.tenant_id
       and h.holder_id = any (
           array[_held.user_id, _held.tenant_id]
@@ -39,7 +64,8 @@ as $$
 $$;
 
 comment on function authz._held(uuid, uuid, integer) is
-    'What a user, by all that they hold, has of a permission; is_special when arrays do not say it all.';
+    'What a user, by all that they hold, has of a permission; may_deny and may_allow when there are rules that arrays
+do not say all of.';
 
 revoke all on function authz._held(uuid, uuid, integer) from public;
 grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
@@ -53,32 +79,35 @@ create or replace function authz._settled(
     user_id uuid,
     level integer,
     is_active boolean,
-    is_special boolean,
     is_denied boolean,
     is_allowed boolean,
-    is_allowed_on_own boolean)
+    is_allowed_on_own boolean,
+    may_deny boolean,
+    may_allow boolean)
     returns boolean
     language sql
     immutable
     parallel safe
 as $$
     select case
-        when permission.requires_approval or is_special then null
         when not is_active or is_denied then false
         when resource_id is not null and resource.id is null then false
         when resource.id is not null
              and (resource.resource_type = any (array[permission.resource_type, parent_type])) is not true then false
         when permission.minimum_authentication_level > 1
              and coalesce(level, 0) < permission.minimum_authentication_level then false
-        else is_allowed or (is_allowed_on_own and resource.owner_id is not distinct from user_id)
+        when permission.requires_approval then null
+        when is_allowed or (is_allowed_on_own and resource.owner_id is not distinct from user_id) then
+            case when not may_deny then true end
+        when not may_allow then false
     end
 $$;
 
 comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                   boolean, boolean, boolean) is
-    'The answer as far as arrays can give it; null when rules have to be evaluated.';
+                                   boolean, boolean, boolean, boolean) is
+    'The answer as far as arrays can give it; null when rules have to be evaluated that could turn it.';
 
 revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean) from public;
+                                      boolean, boolean, boolean, boolean) from public;
 grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean) to enterprise_ai_decider;
+                                      boolean, boolean, boolean, boolean) to enterprise_ai_decider;

@@ -84,7 +84,7 @@ begin
         from held_roles as h
         join authz.role_rights as r on r.tenant_id = v_tenant_id and r.role_id = h.role_id
         cross join lateral (
-            select unnest(r.allowed || r.special), false
+            select unnest(r.allowed || r.special_allowed || r.special_denied), false
             union all
             select unnest(r.allowed_on_own), true
         ) as of_role (permission_id, only_own)
