@@ -118,7 +118,7 @@ def sign_in(sso, conn, gate, **options: Any):
     return sso.complete(conn, answered(begun, **options), begun.browser_token)
 
 
-def refused(sso, conn, begun, answer, match: str = "") -> None:
+def refused(sso, conn, begun, answer, match: str | None = None) -> None:
     with pytest.raises(AnswerRefused, match=match):
         sso.complete(conn, answer, begun.browser_token)
 

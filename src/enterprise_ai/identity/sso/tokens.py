@@ -23,6 +23,8 @@ ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA",
 )  # fmt: skip
 LEEWAY_SECONDS = 60
+#: A logout token's id is kept until the token ends, so its end is not left to the provider alone.
+_LOGOUT_SECONDS = 3600
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
@@ -62,6 +64,10 @@ class Tokens:
             isinstance(events, dict) and _LOGOUT_EVENT in events, "is no logout token (events)"
         )
         self._refuse_unless("nonce" not in claims, "is an id token (nonce)")
+        self._refuse_unless(
+            claims["exp"] <= time.time() + _LOGOUT_SECONDS + LEEWAY_SECONDS,
+            "is good for more than an hour (exp)",
+        )
         self._refuse_unless("sub" in claims or "sid" in claims, "names neither a subject nor a session")
         return claims
 
@@ -88,7 +94,7 @@ class Tokens:
 
     def _refuse_unless(self, holds: bool, reason: str) -> None:
         if not holds:
-            raise AnswerRefused(f"The token of {self.issuer} {reason}; nobody has been signed in")
+            raise AnswerRefused(f"The token of {self.issuer} {reason}; nothing has been done")
 
 
 def _header(token: str) -> Mapping[str, Any]:
