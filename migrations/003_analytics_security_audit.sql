@@ -1632,6 +1632,51 @@ comment on column security.encryption_keys.wrapping_algorithm is
     'How it was wrapped, e.g. aes-256-kwp (RFC 5649).';
 comment on column security.encryption_keys.rotate_at is 'When the next version is due.';
 
+-- >>> sql/security/deadlines.sql
+create or replace function security._set_due_at()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.due_at := new.received_at
+        + make_interval(days => platform.setting('security.subject_request_days')::integer);
+    return new;
+end
+$$;
+
+comment on function security._set_due_at() is
+    'Before-row trigger: a request that does not say by when it is due is due after security.subject_request_days.';
+
+revoke all on function security._set_due_at() from public;
+
+
+create or replace function security._set_rotate_at()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.rotate_at := new.activated_at
+        + make_interval(days => platform.setting('security.encryption_key_rotation_days')::integer);
+    return new;
+end
+$$;
+
+comment on function security._set_rotate_at() is
+    'Before-row trigger: a key that becomes active without a date is due for rotation after
+security.encryption_key_rotation_days.';
+
+revoke all on function security._set_rotate_at() from public;
+-- <<<
+
+create trigger set_rotate_at before insert or update on security.encryption_keys
+    for each row when (new.status = 'active' and new.rotate_at is null) execute function security._set_rotate_at();
+
 alter table security.encryption_keys enable row level security;
 alter table security.encryption_keys force row level security;
 create policy encryption_keys_of_my_tenant on security.encryption_keys
@@ -1981,6 +2026,8 @@ comment on column security.data_subject_requests.due_at is
 comment on column security.data_subject_requests.result is
     'What was done, as {"schema.table": {"found": n, "changed": n, "retained": n, "reason": …}, …}.';
 
+create trigger set_due_at before insert on security.data_subject_requests
+    for each row when (new.due_at is null) execute function security._set_due_at();
 create trigger touch_updated_at before update on security.data_subject_requests
     for each row execute function platform.touch_updated_at();
 
@@ -2871,6 +2918,8 @@ grant execute on function identity.create_tenant(text, text, text) to enterprise
 --   drop table security.compliance_frameworks;
 --   drop table security.encrypted_data_registry;
 --   drop table security.encryption_keys;
+--   drop function security._set_rotate_at();
+--   drop function security._set_due_at();
 --   drop table security.tenant_masking_policies;
 --   drop table security.masking_policies;
 --   drop table security.pii_findings;

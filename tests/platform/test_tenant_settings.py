@@ -138,11 +138,6 @@ def test_an_operator_sets_what_tenants_cannot(db, tenant):
 
 # What has its table but not yet its functions: what these settings say comes with those.
 DOMAINS_TO_COME = ("analytics.", "audit.", "llm.", "platform.", "service.")
-FUNCTIONS_TO_COME = {
-    "security.delegation_max_days", "security.delegation_max_depth", "security.break_glass_minutes",
-    "security.access_review_days", "security.default_classification", "security.pii_detection_mode",
-    "security.encryption_key_rotation_days", "security.subject_request_days",
-}  # fmt: skip
 
 
 def test_every_seeded_setting_is_read_by_a_function(db):
@@ -158,7 +153,7 @@ def test_every_seeded_setting_is_read_by_a_function(db):
     seeded = {key for (key,) in db.execute("select distinct key from platform.configuration_settings")}
     assert len(seeded) > 50
     unread = {key for key in seeded if key not in readers and not key.startswith(DOMAINS_TO_COME)}
-    assert unread <= FUNCTIONS_TO_COME, f"nothing reads {sorted(unread - FUNCTIONS_TO_COME)}"
+    assert unread == set()
     assert "a trigger of llm.documents" in readers["limits.storage_bytes_per_tenant"]
     assert any("start_session" in name for name in readers["security.session_absolute_hours"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 
@@ -109,6 +111,30 @@ def test_a_purpose_has_one_active_key(db, here):
     db.execute(add, [here, 1])
     with pytest.raises(psycopg.errors.UniqueViolation, match="encryption_keys_active_key"):
         db.execute(add, [here, 2])
+
+
+def test_what_is_due_is_due_as_the_tenant_has_set_it(db, here):
+    for key, days in (("subject_request_days", 20), ("encryption_key_rotation_days", 90)):
+        db.execute("insert into platform.tenant_settings (tenant_id, key, value) values (%s, %s, to_jsonb(%s::int))",
+                   [here, f"security.{key}", days])  # fmt: skip
+    ask = (
+        "insert into security.data_subject_requests (tenant_id, framework_code, kind, subject_email, due_at)"
+        " values (%s, 'GDPR', 'access', 'ada@here.test', now() + %s::interval) returning due_at - received_at"
+    )
+    keep = (
+        "insert into security.encryption_keys (tenant_id, purpose, version, wrapped_key, wrapping_key_uri,"
+        " wrapping_algorithm) values (%s, 'test', 1, platform.random_bytes(40), 'env:KEY', 'aes-256-kwp')"
+        " returning rotate_at"
+    )
+    activate = (
+        "update security.encryption_keys set status = 'active', activated_at = now(), rotate_at = coalesce(rotate_at, %s)"
+        " where tenant_id = %s returning rotate_at - activated_at"
+    )
+
+    assert one(db, ask, here, None) == timedelta(days=20)
+    assert one(db, ask, here, "3 days") == timedelta(days=3)
+    assert one(db, keep, here) is None
+    assert one(db, activate, None, here) == timedelta(days=90)
 
 
 @pytest.mark.parametrize(
