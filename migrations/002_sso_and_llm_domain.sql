@@ -2898,6 +2898,7 @@ create policy usage_ingest_keys_of_my_tenant on llm.usage_ingest_keys
 --   drop function llm._check_job_transition();
 --   drop function llm._refuse_change();
 --   drop type platform.text_range;
+--   drop function identity.sso_role_mappings_of(uuid);
 --   drop function identity.unmap_sso_role(uuid);
 --   drop function identity.map_sso_role(uuid, text, text, text);
 --   drop function identity.delete_sso_provider(uuid);
