@@ -2,7 +2,8 @@
 
     with connect("postgresql:///enterprise_ai") as client:
         with client.as_session(token) as tx:
-            tx.identity.sessions.list()
+            if tx.authz.check("document.update", document_id):
+                ...
 
 A transaction commits at the end of its block and is rolled back when the block raises.
 """
@@ -19,6 +20,7 @@ from uuid import UUID
 from psycopg import Connection, OperationalError
 from psycopg_pool import ConnectionPool
 
+from enterprise_ai.authz import Authz
 from enterprise_ai.identity.access import ApiKeys, Sessions
 from enterprise_ai.identity.contexts import (
     NO_REQUEST,
@@ -54,6 +56,11 @@ class Transaction:
     def identity(self) -> Identity:
         """Tenants, people, groups, sessions, API keys."""
         return Identity(self.conn)
+
+    @cached_property
+    def authz(self) -> Authz:
+        """Decisions, grants, reviews, policies."""
+        return Authz(self.conn)
 
 
 class Client:
