@@ -69,8 +69,7 @@ class Opened:
 def origin_of(request: HttpRequest) -> Request:
     """Where a request comes from, for the context; behind a proxy have the server read its headers (uvicorn does)."""
     address = request.client.host if request.client else None
-    headers = request.headers
-    return Request(headers.get("x-request-id"), address, headers.get("user-agent"))
+    return Request.received(request.headers.get("x-request-id"), address, request.headers.get("user-agent"))
 
 
 def refuse_other_sites(request: HttpRequest) -> None:

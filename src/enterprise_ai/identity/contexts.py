@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,15 @@ class Request:
     id: str | None = None
     ip_address: str | None = None
     user_agent: str | None = None
+
+    @classmethod
+    def received(cls, id: str | None, address: object, user_agent: str | None) -> Request:
+        """What a web server knows of a request: headers are cut, and on a socket file there is no address."""
+        try:
+            known = str(ipaddress.ip_address(str(address)))
+        except ValueError:
+            known = None
+        return cls((id or "")[:200] or None, known, (user_agent or "")[:500] or None)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from typing import Any
 
 from scim2_models import InvalidSyntaxException, PayloadTooLargeException, UnauthorizedException
 from scim2_server.applications.asgi import ASGIApplication, Receive, Scope, Send
@@ -82,16 +80,5 @@ def _key(request: ScimRequest) -> str:
 
 
 def _caller(scope: Scope, request: ScimRequest) -> Request:
-    return Request(
-        id=(request.header("X-Request-ID") or "")[:200] or None,
-        ip_address=_ip_address(scope.get("client")),
-        user_agent=(request.header("User-Agent") or "")[:500] or None,
-    )
-
-
-def _ip_address(client: Any) -> str | None:
-    """The address a request comes from, where the server knows it: on a socket file there is none."""
-    try:
-        return str(ipaddress.ip_address(client[0]))
-    except (TypeError, IndexError, ValueError):
-        return None
+    address = (scope.get("client") or [None])[0]
+    return Request.received(request.header("X-Request-ID"), address, request.header("User-Agent"))
