@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -19,9 +21,11 @@ import pytest
 from enterprise_ai.cli import main
 from enterprise_ai.identity.sso.certificates import new_key_and_certificate
 from enterprise_ai.secrets import VARIABLE, SecretBox
+from tests.conftest import ROOT
 from tests.identity.conftest import Tenant, World
 from tests.identity.sso.node import free_port, running
 
+PAGES = ROOT / "docs" / "how-to" / "single-sign-on"
 KEYS = "k1:" + base64.b64encode(bytes(range(32))).decode()
 
 
@@ -302,3 +306,26 @@ def test_what_does_not_fit_is_a_matter_of_usage(run: Any) -> None:
         with pytest.raises(SystemExit) as stopped:
             run("add", "oidc", "x", "--issuer", "https://i.example", "--client-id", "a", *words)
         assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+def test_the_commands_of_the_pages_do_what_they_say(run: Any, made: Any, metadata: Path, page: Path) -> None:
+    """Each `sso add` and `sso role add` of a page runs in turn; names in capitals are the reader's to fill in."""
+    text = page.read_text().replace("\\\n", " ")
+    commands = re.findall(r"enterprise-ai sso (add [^`\n]+)", text) + re.findall(
+        r"sso (role add [^`\n]+)", text
+    )
+    for command in commands:
+        if " NAME " in command:
+            continue
+        words = shlex.split(
+            command.replace("--tenant acme", "").replace(
+                "https://idp.example.com/metadata.xml", str(metadata)
+            )
+        )
+        code, _, err = run(*words, given="secret")
+        assert (code, err) == (0, ""), command
+    names = {provider["name"] for provider in made("list")}
+    assert len(names) == (page.stem != "README")
+    for name in names:
+        assert run("enable", name)[0] == 0
