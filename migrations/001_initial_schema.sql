@@ -6447,7 +6447,8 @@ alter table authz.epochs force row level security;
 create policy epochs_of_my_tenant on authz.epochs
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
-grant select on authz.epochs to enterprise_ai_app;
+-- So that a client's cache of decisions finds out whether its own transaction has changed rights.
+grant select on authz.epochs to enterprise_ai_app, enterprise_ai_gateway;
 
 create table authz.role_rights (
     tenant_id       uuid      not null,

@@ -10,8 +10,8 @@ A transaction commits at the end of its block and is rolled back when the block 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +20,9 @@ from uuid import UUID
 from psycopg import Connection, OperationalError
 from psycopg_pool import ConnectionPool
 
-from enterprise_ai.authz import Authz
+from enterprise_ai.authz import Authz, DecisionCache
+from enterprise_ai.authz.listener import Listener
+from enterprise_ai.authz.memory import Memory, watched
 from enterprise_ai.identity.access import ApiKeys, Sessions
 from enterprise_ai.identity.contexts import (
     NO_REQUEST,
@@ -49,8 +51,8 @@ class Identity:
 class Transaction:
     """A transaction and for whom it runs; `context` is None when it was opened for nobody."""
 
-    def __init__(self, conn: Connection[Any], context: Context | None) -> None:
-        self.conn, self.context = conn, context
+    def __init__(self, conn: Connection[Any], context: Context | None, memory: Memory | None = None) -> None:
+        self.conn, self.context, self._memory = conn, context, memory
 
     @cached_property
     def identity(self) -> Identity:
@@ -60,19 +62,34 @@ class Transaction:
     @cached_property
     def authz(self) -> Authz:
         """Decisions, grants, reviews, policies."""
-        return Authz(self.conn)
+        return Authz(self.conn, self._memory)
 
 
 class Client:
-    """Opens transactions on the connections of a pool, which it closes if it has made it itself."""
+    """Opens transactions on the connections of a pool, which it closes if it has made it itself.
 
-    def __init__(self, database: str | ConnectionPool[Any], *, max_connections: int = 10) -> None:
+    With a `decision_cache`, decisions are remembered, and changes to rights are heard of on a connection of its own:
+    to `listen_on`, or the database where that is no pooler.
+    """
+
+    def __init__(
+        self,
+        database: str | ConnectionPool[Any],
+        *,
+        max_connections: int = 10,
+        decision_cache: DecisionCache | None = None,
+        listen_on: str | None = None,
+    ) -> None:
         self._is_owner = isinstance(database, str)
         self.pool: ConnectionPool[Any] = (
             ConnectionPool(database, min_size=0, max_size=max_connections, open=True)
             if isinstance(database, str)
             else database
         )
+        self._cache = decision_cache
+        self.listener: Listener | None = None
+        if decision_cache is not None:
+            self.listener = Listener(decision_cache, listen_on or _address(database)).start()
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +100,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the pool, unless it was given to us."""
+        """Stop listening, and close the pool unless it was given to us."""
+        if self.listener is not None:
+            self.listener.close()
         if self._is_owner:
             self.pool.close()
 
@@ -104,20 +123,20 @@ class Client:
     @contextmanager
     def as_session(self, token: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
         """A transaction of whoever has the session; raise `SessionOver`, `UserNotActive`, `TenantNotActive`."""
-        with self._transaction() as conn:
-            yield Transaction(conn, open_session(conn, token, request))
+        with self._opened(lambda conn: open_session(conn, token, request)) as tx:
+            yield tx
 
     @contextmanager
     def as_api_key(self, key: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
         """A transaction of the key's user; raise `ApiKeyNotValid`, `UserNotActive`, `TenantNotActive`."""
-        with self._transaction() as conn:
-            yield Transaction(conn, open_api_key(conn, key, request))
+        with self._opened(lambda conn: open_api_key(conn, key, request)) as tx:
+            yield tx
 
     @contextmanager
     def as_directory(self, key: str, request: Request = NO_REQUEST) -> Iterator[Transaction]:
         """A transaction of a directory that provisions its tenant; raise as `as_api_key`, and `ProvisioningRefused`."""
-        with self._transaction() as conn:
-            yield Transaction(conn, open_scim(conn, key, request))
+        with self._opened(lambda conn: open_scim(conn, key, request)) as tx:
+            yield tx
 
     @contextmanager
     def as_service(
@@ -130,8 +149,8 @@ class Client:
         request: Request = NO_REQUEST,
     ) -> Iterator[Transaction]:
         """A transaction for whom this service vouches; only gateways may. Raise `UserNotActive`, `TenantNotActive`."""
-        with self._transaction() as conn:
-            context = open_for(
+        with self._opened(
+            lambda conn: open_for(
                 conn,
                 tenant_id,
                 user_id,
@@ -139,9 +158,42 @@ class Client:
                 authentication_level=authentication_level,
                 request=request,
             )
-            yield Transaction(conn, context)
+        ) as tx:
+            yield tx
+
+    @contextmanager
+    def _opened(self, opening: Callable[[Connection[Any]], Context]) -> Iterator[Transaction]:
+        cache = self._cache
+        began = cache.changes if cache is not None else 0
+        with ExitStack() as afterwards, self._transaction() as conn:
+            context = opening(conn)
+            if cache is None:
+                yield Transaction(conn, context)
+                return
+            memory = Memory(cache, began, conn, context)
+            with watched(conn, memory):
+                yield Transaction(conn, context, memory)
+                if memory.end():
+                    # Also when the commit fails: whether it was made is then not known.
+                    afterwards.callback(memory.forget)
 
 
-def connect(database: str | ConnectionPool[Any], *, max_connections: int = 10) -> Client:
+def _address(database: str | ConnectionPool[Any]) -> str:
+    if isinstance(database, str):
+        return database
+    if isinstance(database.conninfo, str):
+        return database.conninfo
+    raise ValueError("Say with listen_on where to hear of changes: the pool makes its address up each time")
+
+
+def connect(
+    database: str | ConnectionPool[Any],
+    *,
+    max_connections: int = 10,
+    decision_cache: DecisionCache | None = None,
+    listen_on: str | None = None,
+) -> Client:
     """Return a client of a database, by its URL or a pool of yours; use it in `with`, or close it."""
-    return Client(database, max_connections=max_connections)
+    return Client(
+        database, max_connections=max_connections, decision_cache=decision_cache, listen_on=listen_on
+    )

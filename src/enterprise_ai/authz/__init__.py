@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from enterprise_ai.authz.cache import DecisionCache
 from enterprise_ai.authz.calls import Limits
 from enterprise_ai.authz.decisions import Decision, Decisions, Question
 from enterprise_ai.authz.grants import Delegations, Grants, Proxies
@@ -13,6 +14,7 @@ from enterprise_ai.authz.reviews import Emergencies, Emergency, Progress, Review
 __all__ = [
     "Authz",
     "Decision",
+    "DecisionCache",
     "Decisions",
     "Delegations",
     "Emergencies",

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from enterprise_ai.authz.calls import Calls
+from enterprise_ai.errors import translated
+
+if TYPE_CHECKING:
+    from enterprise_ai.authz.memory import Memory
 
 Facts = Mapping[str, Any]
+Consistency = Literal["bounded", "strong"]
 NO_FACTS: Facts = {}
 
 
@@ -47,7 +53,12 @@ class Decisions(Calls):
     """Ask what the user of the context, or another, may do. All raise `NoContext`, about others `MayNotAsk`.
 
     `request` holds facts of the request for the conditions' `$.env`; what the context knows cannot be said there.
+    Where the client has a cache of decisions, `check` and `evaluate` use it unless the `consistency` is "strong".
     """
+
+    def __init__(self, conn: Connection[Any], memory: Memory | None = None) -> None:
+        super().__init__(conn)
+        self._memory = memory
 
     def check(
         self,
@@ -56,8 +67,11 @@ class Decisions(Calls):
         *,
         user_id: UUID | None = None,
         request: Facts = NO_FACTS,
+        consistency: Consistency = "bounded",
     ) -> bool:
         """Whether the permission is there, on the resource or on the type; nothing unknown is allowed."""
+        if self._memory is not None and consistency == "bounded":
+            return self._remembered(self._memory, permission, resource_id, user_id, request).effect == "allow"
         return bool(self._value("check", **_asked(permission, resource_id, user_id, request)))
 
     def check_many(self, questions: Sequence[Question], *, request: Facts = NO_FACTS) -> list[bool]:
@@ -78,8 +92,11 @@ class Decisions(Calls):
         *,
         user_id: UUID | None = None,
         request: Facts = NO_FACTS,
+        consistency: Consistency = "bounded",
     ) -> Decision:
         """The decision with its reason, the rules that made it, and until when it holds."""
+        if self._memory is not None and consistency == "bounded":
+            return self._remembered(self._memory, permission, resource_id, user_id, request)
         return self._rows(Decision, "evaluate", **_asked(permission, resource_id, user_id, request))[0]
 
     def authorize(
@@ -149,6 +166,18 @@ class Decisions(Calls):
         return self._values(
             "list_actions", resource_id=resource_id, user_id=user_id, request=Jsonb(dict(request))
         )
+
+    def _remembered(
+        self, memory: Memory, permission: str, resource_id: UUID | None, user_id: UUID | None, request: Facts
+    ) -> Decision:
+        key = memory.key(permission, resource_id, user_id, request)
+        if key is not None and (found := memory.find(key)) is not None:
+            return found
+        values = _asked(permission, resource_id, user_id, request)
+        if key is None:
+            return self._rows(Decision, "evaluate", **values)[0]
+        with translated():
+            return memory.ask(key, values)
 
     def _pages(
         self, query: str, values: dict[str, Any], after: UUID | None, page_size: int

@@ -10,6 +10,18 @@ select authz.check_many(%(permissions)s, %(resource_ids)s::uuid[], %(user_ids)s:
 select d.effect, d.reason, d.rule_ids, d.obligations, d.missing, d.expires_at
 from authz.evaluate(%(permission)s, %(resource_id)s, %(user_id)s, %(request)s) as d
 
+-- name: evaluate_with_time
+select d.effect, d.reason, d.rule_ids, d.obligations, d.missing, d.expires_at,
+    extract(epoch from d.expires_at - statement_timestamp())::double precision as remaining
+from authz.evaluate(%(permission)s, %(resource_id)s, %(user_id)s, %(request)s) as d
+
+-- name: has_changed_rights
+select exists (
+    select
+    from authz.epochs as e
+    where e.tenant_id = %(tenant_id)s and e.changed_in = txid_current_if_assigned()),
+    platform.context()
+
 -- name: authorize
 select d.effect, d.reason, d.rule_ids, d.obligations, d.missing, d.expires_at
 from authz.authorize(%(permission)s, %(resource_id)s, %(request)s) as d

@@ -89,21 +89,23 @@ def open_for(
 def current(conn: Connection[Any]) -> Context | None:
     """The context of the current transaction; None when none is open."""
     row = conn.execute(_sql["context"]).fetchone()
-    return _context(row[0]) if row and row[0] is not None else None
+    return context_of(row[0]) if row and row[0] is not None else None
 
 
 def _opened(conn: Connection[Any], query: str, values: dict[str, Any], request: Request) -> Context:
     with translated():
         row = conn.execute(_sql[query], _request_values(request) | values).fetchone()
     assert row is not None
-    return _context(row[0])
+    return context_of(row[0])
 
 
 def _request_values(request: Request) -> dict[str, Any]:
     return {"request_id": request.id, "ip_address": request.ip_address, "user_agent": request.user_agent}
 
 
-def _context(fields: dict[str, Any]) -> Context:
+def context_of(fields: dict[str, Any]) -> Context:
+    """The context that the fields of `platform.context()` say."""
+
     def uuid(name: str) -> UUID | None:
         return UUID(fields[name]) if name in fields else None
 
