@@ -2194,6 +2194,10 @@ alter table llm.documents force row level security;
 create policy documents_of_my_tenant on llm.documents
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+-- Applications see of it what the user of the context may see (authz.visible_scopes); a service, all of its tenant's.
+create policy documents_that_i_may_see on llm.documents as restrictive for select to enterprise_ai_app
+    using (array[tenant_id, owner_id, id] && (select authz.visible_scopes('document.read'))
+           and id <> all ((select authz.hidden_scopes('document.read'))::uuid[]));
 grant select on llm.documents to enterprise_ai_app;
 grant insert (tenant_id, id, owner_id, title, media_type, byte_size, content_sha256, storage_uri, attributes)
     on llm.documents to enterprise_ai_app;
@@ -2237,6 +2241,12 @@ alter table llm.document_chunks force row level security;
 create policy document_chunks_of_my_tenant on llm.document_chunks
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+-- Whoever sees the document sees its text: the policy of documents holds within the sub-query.
+create policy document_chunks_that_i_may_see on llm.document_chunks as restrictive for select to enterprise_ai_app
+    using (exists (
+        select
+        from llm.documents as d
+        where d.tenant_id = document_chunks.tenant_id and d.id = document_chunks.document_id));
 grant select on llm.document_chunks to enterprise_ai_app;
 
 create table llm.document_processing_jobs (
@@ -2434,6 +2444,10 @@ alter table llm.conversations force row level security;
 create policy conversations_of_my_tenant on llm.conversations
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+-- Applications see of it what the user of the context may see (authz.visible_scopes); a service, all of its tenant's.
+create policy conversations_that_i_may_see on llm.conversations as restrictive for select to enterprise_ai_app
+    using (array[tenant_id, user_id, id] && (select authz.visible_scopes('conversation.read'))
+           and id <> all ((select authz.hidden_scopes('conversation.read'))::uuid[]));
 grant select on llm.conversations to enterprise_ai_app;
 grant insert (tenant_id, id, user_id, title) on llm.conversations to enterprise_ai_app;
 grant update (title, active_leaf_id, last_message_at, archived_at, deleted_at)
@@ -2489,6 +2503,15 @@ alter table llm.messages force row level security;
 create policy messages_of_my_tenant on llm.messages
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+-- To see a conversation is not yet to read what was said in it. What may be done to messages is asked of the
+-- conversation, whose own policy holds within the sub-query.
+create policy messages_that_i_may_see on llm.messages as restrictive for select to enterprise_ai_app
+    using (exists (
+        select
+        from llm.conversations as c
+        where c.tenant_id = messages.tenant_id and c.id = messages.conversation_id
+          and array[c.tenant_id, c.user_id, c.id] && (select authz.visible_scopes('message.read'))
+          and c.id <> all ((select authz.hidden_scopes('message.read'))::uuid[])));
 grant select on llm.messages to enterprise_ai_app;
 -- Ids are the database's: whoever cannot choose them cannot insert two messages that are each other's parent.
 grant insert (tenant_id, conversation_id, parent_id, sibling_index, role, provider_name, model_name, finish_reason)
@@ -2549,6 +2572,11 @@ alter table llm.message_contents force row level security;
 create policy message_contents_of_my_tenant on llm.message_contents
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+create policy message_contents_that_i_may_see on llm.message_contents as restrictive for select to enterprise_ai_app
+    using (exists (
+        select
+        from llm.messages as m
+        where m.tenant_id = message_contents.tenant_id and m.id = message_contents.message_id));
 grant select, insert on llm.message_contents to enterprise_ai_app;
 
 create trigger limit_contents after insert on llm.message_contents referencing new table as changed

@@ -1062,6 +1062,12 @@ alter table analytics.analytics_reports force row level security;
 create policy analytics_reports_of_my_tenant on analytics.analytics_reports
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+-- What is not shared only its owner sees; one that came with the tenant is everybody's who may see reports.
+create policy analytics_reports_that_i_may_see on analytics.analytics_reports
+    as restrictive for select to enterprise_ai_app
+    using (array[case when is_shared or owner_id is null then tenant_id end, owner_id, id]
+               && (select authz.visible_scopes('analytics.read'))
+           and id <> all ((select authz.hidden_scopes('analytics.read'))::uuid[]));
 grant select, insert, update, delete on analytics.analytics_reports to enterprise_ai_app;
 
 create table analytics.report_executions (
@@ -1132,6 +1138,12 @@ alter table analytics.report_executions force row level security;
 create policy report_executions_of_my_tenant on analytics.report_executions
     using (tenant_id = (select platform.current_tenant_id()))
     with check (tenant_id = (select platform.current_tenant_id()));
+create policy report_executions_that_i_may_see on analytics.report_executions
+    as restrictive for select to enterprise_ai_app
+    using (exists (
+        select
+        from analytics.analytics_reports as r
+        where r.tenant_id = report_executions.tenant_id and r.id = report_executions.report_id));
 grant select on analytics.report_executions to enterprise_ai_app;
 -- An application asks for a run; only whoever runs it says how it went.
 grant insert (tenant_id, id, report_id, requested_by) on analytics.report_executions to enterprise_ai_app;

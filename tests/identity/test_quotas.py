@@ -195,6 +195,9 @@ def test_documents_are_counted_by_number_and_size(world, tenant):
         " values (%s, %s, 'x', 'text/plain', %s, decode(repeat('ab', 32), 'hex'), 's3://b/k') returning id"
     )
     session = world.new_session(tenant, person)
+    with world.owner(tenant) as conn:
+        # What is returned of a document has to be visible to who has made it.
+        conn.execute("insert into authz.user_roles (tenant_id, user_id, role_id) select tenant_id, %s, id from authz.roles where name = 'user'", [person])  # fmt: skip
     with world.connect("app") as app:
         open_session(app, session.session_token)
         (first,) = app.execute(add, [tenant.id, person, 600]).fetchone()

@@ -1,0 +1,199 @@
+"""Row security shows of conversations, messages, documents and reports what the decisions allow."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.authz.test_agreement import build
+from tests.authz.world import World
+
+
+@pytest.fixture
+def world(admin):
+    return World(admin, "w" + uuid4().hex[:12])
+
+
+def document(world: World, owner: UUID, known: UUID | None = None) -> UUID:
+    """A document, under the id of the resource that stands for it where there is one."""
+    return world.insert(
+        "llm.documents", **({"id": known} if known else {}), owner_id=owner, title="Plan", media_type="text/plain",
+        byte_size=1, content_sha256=bytes(32), storage_uri="s3://bucket/key",
+    )  # fmt: skip
+
+
+def seen(world: World, user: UUID | None, table: str = "llm.documents", **fields: Any) -> set[UUID]:
+    """The ids that an application sees there in the context of the user, or as a service."""
+    said = {"tenant_id": world.tenant_id, **({"user_id": user} if user else {}), **fields}
+    world.conn.execute("select platform._seal_context(%s)", [json.dumps(said, default=str)])
+    world.conn.execute("set local role enterprise_ai_app")
+    found = {row[0] for row in world.conn.execute(f"select id from {table}")}
+    world.conn.execute("reset role")
+    world.enter()
+    return found
+
+
+def may(world: World, user: UUID, permission: str = "document.read", **how: Any) -> UUID:
+    """Give the user a role of their own that carries the permission."""
+    role = world.role()
+    world.carry(role, permission, **how)
+    world.give(user, role)
+    return role
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_seen_is_what_is_allowed(admin, seed):
+    dice = random.Random(1000 + seed)
+    world = World(admin, "w" + uuid4().hex[:12])
+    users, resources = build(world, dice, world.one("select now()"))
+    known = [
+        document(world, owner, id_)
+        for id_, owner in world.conn.execute(
+            "select id, owner_id from authz.resources where resource_type = 'document' and owner_id is not null"
+        ).fetchall()
+    ]
+    # Who is denied their own and allowed all else is shown only what is given by itself.
+    may_show_less = world.one(
+        "select exists (select from authz.role_permissions as r join authz.permissions as p on p.id = r.permission_id"
+        " where p.name = 'document.read' and r.only_own and r.effect = 'deny')"
+    )
+    for user in users:
+        world.ask_as(user)
+        allowed = {id_ for id_ in known if world.one("select authz.check('document.read', %s)", id_)}
+        found = seen(world, user)
+        assert found <= allowed
+        assert may_show_less or found == allowed
+
+
+def test_one_sees_what_one_owns_what_is_shared_and_all_where_a_role_says_so(world):
+    ada, bob, eve = world.user(), world.user(), world.user()
+    mine, other = document(world, ada), document(world, bob)
+    folder = world.resource(owner_id=bob)
+    below = document(world, bob, world.resource(folder, owner_id=bob))
+    assert seen(world, ada) == set()
+    may(world, ada, only_own=True)
+    assert seen(world, ada) == {mine}
+    world.say(ada, "document.read", resource_id=folder)
+    assert seen(world, ada) == {mine, below}
+    group = world.group(None, eve)
+    world.insert("authz.group_permissions", group_id=group, permission_id="document.read", resource_id=folder)
+    assert seen(world, eve) == {below}
+    may(world, eve)
+    assert seen(world, eve) == {mine, other, below}
+    world.say(eve, "document.read", resource_id=folder, effect="deny")
+    assert seen(world, eve) == {mine, other}
+
+
+def test_a_role_on_a_folder_shows_what_lies_in_it(world):
+    ada, bob = world.user(), world.user()
+    folder = world.resource()
+    below = document(world, bob, world.resource(folder, owner_id=bob))
+    document(world, bob)
+    role = world.role()
+    world.carry(role, "document.read")
+    world.give(ada, role, resource_id=folder)
+    assert seen(world, ada) == {below}
+
+
+def test_a_service_sees_its_tenant_and_nobody_sees_nothing(world):
+    ada = world.user()
+    mine = document(world, ada)
+    assert seen(world, None) == {mine}
+    may(world, ada)
+    assert seen(world, ada) == {mine}
+    world.conn.execute("update identity.users set status = 'suspended' where id = %s", [ada])
+    assert seen(world, ada) == set()
+    world.conn.execute("select set_config('enterprise_ai.context', '', true)")
+    world.conn.execute("set local role enterprise_ai_app")
+    assert world.conn.execute("select id from llm.documents").fetchall() == []
+    assert world.one("select authz.visible_scopes('document.read')") == []
+
+
+def test_a_key_sees_what_it_was_made_for(world):
+    ada = world.user()
+    mine = document(world, ada)
+    may(world, ada)
+    assert seen(world, ada, scopes=["document.read"]) == {mine}
+    assert seen(world, ada, scopes=["conversation.read"]) == set()
+
+
+def test_a_condition_that_asks_about_the_resource_opens_nothing_that_is_not_one(world):
+    ada, bob = world.user(), world.user()
+    secret = world.resource(attributes={"secret": True}, owner_id=bob)
+    document(world, bob, secret)
+    open_one = document(world, bob, world.resource(owner_id=bob))
+    may(world, ada, condition="strict !exists($.resource.secret)")
+    assert seen(world, ada) <= {open_one}
+
+
+def test_a_deny_of_what_is_ones_own_hides_it(world):
+    ada, bob = world.user(), world.user()
+    document(world, ada)
+    other = document(world, bob)
+    may(world, ada)
+    may(world, ada, only_own=True, effect="deny")
+    assert seen(world, ada) <= {other}
+
+
+def test_who_acts_for_another_sees_what_both_may(world):
+    ada, bob = world.user(), world.user()
+    mine = document(world, ada)
+    may(world, ada)
+    assert seen(world, ada, actor_id=bob) == set()
+    world.insert("authz.proxy_grants", user_id=ada, actor_id=bob, permission_id="document.read")
+    assert seen(world, ada, actor_id=bob) == {mine}
+    world.say(bob, "document.read", effect="deny")
+    assert seen(world, ada, actor_id=bob) == set()
+
+
+def test_to_see_a_conversation_is_not_to_read_it(world):
+    ada, bob = world.user(), world.user()
+    talk = world.insert("llm.conversations", user_id=bob, title="Plans")
+    message = world.insert("llm.messages", conversation_id=talk, role="user")
+    world.conn.execute(
+        "insert into llm.message_contents (tenant_id, message_id, part_index, kind, content)"
+        " values (%s, %s, 0, 'text', 'x')",
+        [world.tenant_id, message],
+    )
+    may(world, ada, "conversation.read")
+    assert seen(world, ada, "llm.conversations") == {talk}
+    assert seen(world, ada, "llm.messages") == set()
+    assert seen(world, ada, "(select message_id as id from llm.message_contents) as c") == set()
+    may(world, ada, "message.read")
+    assert seen(world, ada, "llm.messages") == {message}
+    assert seen(world, ada, "(select message_id as id from llm.message_contents) as c") == {message}
+
+
+def test_reports_that_are_not_shared_are_their_owners(world):
+    ada, bob = world.user(), world.user()
+    report = {"dataset": "usage", "definition": {"measures": ["cost"]}}
+    insert = lambda name, **more: world.insert("analytics.analytics_reports", name=name, **report, **more)  # noqa: E731
+    private = insert("a", owner_id=bob)
+    shared = insert("b", owner_id=bob, is_shared=True)
+    given = insert("c")
+    for person in (ada, bob):
+        may(world, person, "analytics.read")
+    assert seen(world, ada, "analytics.analytics_reports") == {shared, given}
+    assert seen(world, bob, "analytics.analytics_reports") == {private, shared, given}
+
+
+@pytest.mark.parametrize("table", ["llm.documents", "llm.conversations", "analytics.analytics_reports"])
+def test_rights_are_asked_for_once_a_statement(world, table):
+    ada = world.user()
+    may(world, ada)
+    world.ask_as(ada)
+    world.conn.execute("set local role enterprise_ai_app")
+    plan = world.one(f"explain (verbose, format json) select * from {table}")[0]["Plan"]
+
+    def nodes(node: dict[str, Any]) -> Any:
+        yield node
+        for child in node.get("Plans", []):
+            yield from nodes(child)
+
+    once = [n for n in nodes(plan) if n.get("Parent Relationship") == "InitPlan"]
+    assert sum("_scopes(" in str(n.get("Output")) for n in once) == 2
+    assert not any("_scopes(" in str(n.get("Filter")) for n in nodes(plan))
