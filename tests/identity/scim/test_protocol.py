@@ -286,3 +286,13 @@ def test_who_may_do_more_than_the_key_is_left_alone(directory: Directory, world:
     assert taken_over.status_code == 403
     assert directory.call("DELETE", f"/Users/{admin}").status_code == 403
     assert directory.call("DELETE", f"/Users/{ada['id']}").status_code == 204
+
+
+def test_of_twenty_who_make_the_same_user_one_does(directory: Directory) -> None:
+    body = {"userName": f"ada@{directory.tenant.slug}.test", "externalId": "1"}
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: directory.call("POST", "/Users", body).status_code, range(20)))
+
+    assert sorted(answers) == [201] + [409] * 19
+    assert directory.get('/Users?filter=externalId eq "1"')["totalResults"] == 1

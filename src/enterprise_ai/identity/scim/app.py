@@ -7,13 +7,13 @@ import asyncio
 from scim2_models import InvalidSyntaxException, PayloadTooLargeException, UnauthorizedException
 from scim2_server.applications.asgi import ASGIApplication, Receive, Scope, Send
 from scim2_server.applications.base import BaseApplication
-from scim2_server.handler import ScimHandler
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
 
 from enterprise_ai.client import Client
 from enterprise_ai.identity.contexts import Request
 from enterprise_ai.identity.scim.errors import as_scim
+from enterprise_ai.identity.scim.handler import Handler
 from enterprise_ai.identity.scim.schemas import PROVIDER
 from enterprise_ai.identity.scim.service import LARGEST_BODY, Service
 from enterprise_ai.identity.scim.storage import Storage
@@ -63,8 +63,7 @@ class ScimApp(ASGIApplication):
             return self.service.service_provider_config(request.url, request.query)
         _check_size(request)
         with as_scim(), self._client.as_directory(_key(request), request.subject) as tx:
-            storage = Storage(tx.conn)
-            return ScimHandler(Service(storage), storage).handle(request)
+            return Handler(Storage(tx.conn)).handle(request)
 
 
 def _check_size(request: ScimRequest) -> None:

@@ -44,17 +44,18 @@ def resource(row: GroupRow) -> Group:
 
 def member_ids(group: Any) -> set[UUID]:
     """Return who is in a group; raise `InvalidValueException` for what is no user's id."""
-    return {_id(member) for member in group.members or ()}
+    return {member_id(member.value, member.type) for member in group.members or ()}
 
 
 def _member(user_id: str) -> Member:
     return Member(value=user_id, ref=Reference(f"Users/{user_id}"), type="User")
 
 
-def _id(member: Member) -> UUID:
-    if (member.type or "User").casefold() != "user":
+def member_id(value: str | None, type: str | None = None) -> UUID:
+    """Return who a member is; raise `InvalidValueException` for what is no user's id."""
+    if (type or "User").casefold() != "user":
         raise InvalidValueException(detail="The members of a group are users")
     try:
-        return UUID(member.value or "")
+        return UUID(value or "")
     except ValueError:
-        raise InvalidValueException(detail=f"There is no user {member.value}") from None
+        raise InvalidValueException(detail=f"There is no user {value}") from None

@@ -111,10 +111,24 @@ class Storage(ScimStorage):
         self._check(self._locked(kind, resource_type, id), expected_version)
         self._call(f"delete_{kind.name}", id=id)
 
-    def _locked(self, kind: _Kind, resource_type: ResourceType, id: UUID) -> Any:
+    def locked_without_members(self, resource_type: ResourceType, group_id: str) -> Resource[Any]:
+        """Return a group as `get` does for writing, but for its members; raise `NotFoundException`."""
+        id = _id(resource_type, group_id)
+        return self._locked(_kind(resource_type), resource_type, id, wants=False)  # type: ignore[no-any-return]
+
+    def change_members(
+        self, resource_type: ResourceType, group_id: str, changes: Mapping[UUID, bool]
+    ) -> Resource[Any]:
+        """Put some users into a group that is locked and take others out; return it without its members."""
+        id = _id(resource_type, group_id)
+        added = sorted(user_id for user_id, is_in in changes.items() if is_in)
+        self._call("change_members", id=id, added=added, removed=sorted(changes.keys() - set(added)))
+        return self._found(_kind(resource_type), resource_type, id, wants=False)
+
+    def _locked(self, kind: _Kind, resource_type: ResourceType, id: UUID, *, wants: bool = True) -> Any:
         if not self._call(f"lock_{kind.name}", id=id):
             raise _missing(resource_type, id)
-        return self._found(kind, resource_type, id, wants=True)
+        return self._found(kind, resource_type, id, wants)
 
     def _found(self, kind: _Kind, resource_type: ResourceType, id: UUID, wants: bool) -> Resource[Any]:
         where = sql.SQL(" and {} = %(id)s").format(kind.key)
