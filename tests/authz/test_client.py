@@ -52,6 +52,8 @@ def test_a_decision_comes_with_its_reasons(house, boss):
         assert tx.authz.explain(READ, document)["decision"]["reason"] == "allow"
         assert "* true: allow by user role viewer" in tx.authz.explain_text(READ, document)
         assert tx.authz.authorize(READ, document).is_allowed
+        assert tx.authz.check_and_hold(READ, document)
+        assert not tx.authz.check_and_hold(UPDATE, document)
         with pytest.raises(MayNotAsk):
             tx.authz.check(READ, document, user_id=boss)
 

@@ -49,7 +49,7 @@ def may(world: World, user: UUID, permission: str = "document.read", **how: Any)
 def test_what_is_seen_is_what_is_allowed(admin, seed):
     dice = random.Random(1000 + seed)
     world = World(admin, "w" + uuid4().hex[:12])
-    users, resources = build(world, dice, world.one("select now()"))
+    users, _ = build(world, dice, world.one("select now()"))
     known = [
         document(world, owner, id_)
         for id_, owner in world.conn.execute(

@@ -105,6 +105,12 @@ class Decisions(Calls):
         """Decide for the user who is about to act, and record what has to be; raise `IsolationUnfit`."""
         return self._rows(Decision, "authorize", **_asked(permission, resource_id, None, request))[0]
 
+    def check_and_hold(
+        self, permission: str, resource_id: UUID | None = None, *, request: Facts = NO_FACTS
+    ) -> bool:
+        """Check for a transaction that writes because of it: nobody revokes the right before it has ended."""
+        return bool(self._value("check_and_hold", **_asked(permission, resource_id, None, request)))
+
     def explain(
         self,
         permission: str,

@@ -26,6 +26,9 @@ select exists (
 select d.effect, d.reason, d.rule_ids, d.obligations, d.missing, d.expires_at
 from authz.authorize(%(permission)s, %(resource_id)s, %(request)s) as d
 
+-- name: check_and_hold
+select authz.check_and_hold(%(permission)s, %(resource_id)s, %(request)s)
+
 -- name: explain
 select authz.explain(%(permission)s, %(resource_id)s, %(user_id)s, %(request)s)
 
