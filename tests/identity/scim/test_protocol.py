@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import requests
 
+from enterprise_ai.cli import main
 from enterprise_ai.client import connect
 from enterprise_ai.identity.errors import SessionOver
 from tests.identity.conftest import World
@@ -296,3 +299,25 @@ def test_of_twenty_who_make_the_same_user_one_does(directory: Directory) -> None
 
     assert sorted(answers) == [201] + [409] * 19
     assert directory.get('/Users?filter=externalId eq "1"')["totalResults"] == 1
+
+
+def test_a_key_made_on_the_command_line_provisions(
+    directory: Directory, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> Any:
+        database = ["--database-url", world.server.url(world.name, "gateway_login")]
+        assert main([*words, "--tenant", str(directory.tenant.id), "--json", *database]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    user = run("user", "create", "scim@acme.example", "--name", "Directory")
+    directory.key = run("apikey", "create", "directory", "--user", "scim@acme.example", "--scope", "scim")[
+        "key"
+    ]
+    assert directory.call("GET", "/Users").status_code == 403  # the user has no rights yet
+    directory.owner(
+        """insert into authz.user_roles (tenant_id, user_id, role_id)
+           select tenant_id, %s, id from authz.roles where name = 'admin'""",
+        [user["id"]],
+    )
+
+    assert directory.new_user("ada")["active"] is True
