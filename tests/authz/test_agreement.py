@@ -96,7 +96,7 @@ def build(world: World, dice: random.Random, now):
 @pytest.mark.parametrize("seed", range(24))
 def test_all_ways_to_ask_agree(db, seed):
     dice = random.Random(seed)
-    world = World(db, "w" + uuid4().hex[:12])
+    world = World(db)
     now = world.one("select now()")
     users, resources = build(world, dice, now)
     service = {"tenant_id": str(world.tenant_id)}

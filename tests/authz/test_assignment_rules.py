@@ -18,7 +18,7 @@ SAVE = "select authz.save_assignment_rule(%s, %s, %s)"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -14,7 +13,7 @@ READ = "document.read"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

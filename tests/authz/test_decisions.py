@@ -16,7 +16,7 @@ FORGE = "alter table authz.{0} disable trigger _100_check_criteria"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

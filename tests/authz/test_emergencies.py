@@ -17,7 +17,7 @@ REVIEW = "select authz.review_break_glass(%s, %s, 'seen')"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

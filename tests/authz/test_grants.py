@@ -14,7 +14,7 @@ READ = "document.read"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 def holder_of(world: World, name: str):

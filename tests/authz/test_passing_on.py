@@ -19,7 +19,7 @@ PROXY = "select authz.grant_proxy(%s, %s)"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

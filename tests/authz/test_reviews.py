@@ -17,7 +17,7 @@ DECIDE = "select authz.decide_review_item(%s, %s)"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

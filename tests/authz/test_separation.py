@@ -17,7 +17,7 @@ POLICY = "select authz.save_access_policy('purchases', %s, %s, role_names => %s,
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 def refused(world: World, state: str, query: str, *values: object) -> psycopg.Error:

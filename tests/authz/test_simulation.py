@@ -19,7 +19,7 @@ TEST = "select authz.save_policy_test(%s, %s, %s, %s, %s, %s)"
 
 @pytest.fixture
 def world(db):
-    return World(db, "w" + uuid4().hex[:12])
+    return World(db)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 CONTEXT = "select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))"
+READY = "ready"
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
@@ -27,9 +28,15 @@ class Decision:
 class World:
     """One tenant on one connection, as the owner of the tables."""
 
-    def __init__(self, conn: psycopg.Connection, slug: str) -> None:
+    def __init__(self, conn: psycopg.Connection, slug: str | None = None) -> None:
+        """Take the tenant that is there already, or make one of that name."""
         self.conn = conn
-        self.tenant_id = self.one("select identity.create_tenant(%s, %s)", slug, slug)
+        if slug is None:
+            self.tenant_id = self.one(
+                "select tenant_id from identity.tenant_directory where slug = %s", READY
+            )
+        else:
+            self.tenant_id = self.one("select identity.create_tenant(%s, %s)", slug, slug)
         self.enter()
         self.permissions = dict(conn.execute("select name, id from authz.permissions").fetchall())
 
