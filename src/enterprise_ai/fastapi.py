@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from fastapi import Depends, HTTPException
 from fastapi import Request as HttpRequest
@@ -41,6 +42,29 @@ class Opened:
         self.transaction: Any = Depends(
             self._transaction, scope="function", max_concurrency=client.pool.max_size
         )
+
+    def require(self, permission: str, *, resource: str | None = None, record: bool = False) -> Any:
+        """The transaction of somebody who has the permission; answers 403 with the reason to others.
+
+        `resource` names the parameter of the path that is the resource's id; without it, it is about the type. What
+        has to be on record is recorded (`tx.authz.authorize`); with `record` every decision, as the setting says.
+        """
+
+        def allowed(request: HttpRequest, tx: Transaction = self.transaction) -> Transaction:
+            resource_id = None if resource is None else _id_in_path(request, resource)
+            decision = None if record else tx.authz.evaluate(permission, resource_id)
+            if decision is None or (decision.is_allowed and decision.obligations):
+                decision = tx.authz.authorize(permission, resource_id)
+            if not decision.is_allowed:
+                why = {
+                    "permission": permission,
+                    "reason": decision.reason,
+                    "obligations": decision.obligations,
+                }
+                raise HTTPException(403, why)
+            return tx
+
+        return Depends(allowed, scope="function")
 
     def _transaction(self, request: HttpRequest) -> Iterator[Transaction]:
         with ExitStack() as stack:
@@ -81,6 +105,13 @@ def refuse_other_sites(request: HttpRequest) -> None:
     is_ours = site in ("same-origin", "none") if site else True
     if not is_ours or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
         raise HTTPException(403, "The request comes from the page of another site; nothing has been done")
+
+
+def _id_in_path(request: HttpRequest, name: str) -> UUID:
+    try:
+        return UUID(request.path_params[name])
+    except ValueError:
+        raise HTTPException(404, "There is nothing of this id") from None
 
 
 def _unauthenticated(why: str) -> HTTPException:

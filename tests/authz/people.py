@@ -21,14 +21,18 @@ class House:
     def person(self, *roles: str) -> UUID:
         """A new person who has these roles."""
         person = self.world.new_person(self.tenant)
-        with self.world.owner(self.tenant) as conn:
-            for role in roles:
-                conn.execute(
-                    "insert into authz.user_roles (tenant_id, user_id, role_id)"
-                    " select tenant_id, %s, id from authz.roles where tenant_id = %s and name = %s",
-                    [person, self.tenant.id, role],
-                )
+        for role in roles:
+            self.give(person, role)
         return person
+
+    def give(self, person: UUID, role: str) -> None:
+        """Give a role, as the owner of the tables."""
+        with self.world.owner(self.tenant) as conn:
+            conn.execute(
+                "insert into authz.user_roles (tenant_id, user_id, role_id)"
+                " select tenant_id, %s, id from authz.roles where tenant_id = %s and name = %s",
+                [person, self.tenant.id, role],
+            )
 
     def document(self, owner: UUID | None = None, **columns: Any) -> UUID:
         """A new document."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from enterprise_ai import __version__
-from enterprise_ai.cli import apikey, doctor, partitions, server, sso, tenant, user
+from enterprise_ai.cli import apikey, authz, doctor, partitions, server, sso, tenant, user
 from enterprise_ai.cli.connection import add_database_option
 from enterprise_ai.migrate.cli import COMMANDS
 
@@ -20,6 +20,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"enterprise-ai {__version__}")
     add_database_option(parser, before_command=True)
     groups = parser.add_subparsers(metavar="COMMAND", required=True)
-    for group in (server, partitions, doctor, tenant, user, apikey, sso):
+    for group in (server, partitions, doctor, tenant, user, apikey, authz, sso):
         group.add_parser(groups)
     return parser
