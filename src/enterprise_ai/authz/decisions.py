@@ -177,8 +177,12 @@ class Decisions(Calls):
         self, memory: Memory, permission: str, resource_id: UUID | None, user_id: UUID | None, request: Facts
     ) -> Decision:
         key = memory.key(permission, resource_id, user_id, request)
-        if key is not None and (found := memory.find(key)) is not None:
-            return found
+        if key is not None:
+            # Only what the connection ran since the last question can have changed anything.
+            if memory.statements != memory.settled:
+                memory.settle()
+            if (found := memory.find(key)) is not None:
+                return found
         values = _asked(permission, resource_id, user_id, request)
         if key is None:
             return self._rows(Decision, "evaluate", **values)[0]

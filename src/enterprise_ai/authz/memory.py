@@ -31,7 +31,7 @@ class Memory:
         self._tenant = cache.tenant(context.tenant_id)
         self._who = who_asks(context)
         self._is_usable = True
-        self.statements = self._known = 0
+        self.statements = self.settled = 0
 
     def key(
         self, permission: str, resource_id: UUID | None, user_id: UUID | None, request: Mapping[str, Any]
@@ -43,9 +43,7 @@ class Memory:
         return (self._who, permission, resource_id, user_id, facts_key(request) if request else None)
 
     def find(self, key: Key) -> Decision | None:
-        """What is remembered, if this transaction may use it."""
-        if self.statements != self._known:
-            self.settle()
+        """What is remembered, if this transaction may use it; after `settle`, where statements were run since."""
         return self._cache.find(key, self._tenant) if self._is_usable else None
 
     def ask(self, key: Key, values: Mapping[str, Any]) -> Decision:
@@ -55,7 +53,7 @@ class Memory:
         assert row is not None
         decision = Decision(*row[:-1])
         if self._is_usable:
-            self._known = self.statements  # that one was only a question
+            self.settled = self.statements  # that one was only a question
             self._cache.keep(key, self._began, asked_at, decision, row[-1])
         return decision
 
@@ -68,13 +66,13 @@ class Memory:
             assert row is not None
             has_changed, fields = row
             self._is_usable = not has_changed and fields is not None and context_of(fields) == self._context
-        self._known = self.statements
+        self.settled = self.statements
 
     def end(self) -> bool:
         """Whether what this transaction is about to commit changes rights, or may."""
         if self._conn.info.transaction_status != TransactionStatus.INTRANS:
             return False  # it has failed, and will be rolled back
-        if self.statements != self._known:
+        if self.statements != self.settled:
             self.settle()
         return not self._is_usable
 
