@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from enterprise_ai.embedded import discovery
+
 as_root = pytest.mark.skipif(
     os.geteuid() != 0,
     reason="needs root: makes other accounts' folders, or a world with other mounts or processes",
@@ -89,7 +91,15 @@ def stage(lib: Path) -> None:
             shutil.copytree(site / name, lib / name, ignore=shutil.ignore_patterns("__pycache__"))
         elif (site / name).exists():
             shutil.copy(site / name, lib)
+    wheel = discovery.wheel_bindir()
+    if wheel and not system_has_a_server():
+        shutil.copytree(wheel.parents[1], lib / wheel.parents[1].name, symlinks=True)
     subprocess.run(["chmod", "-R", "a+rX", str(lib)], check=True)
+
+
+def system_has_a_server() -> bool:
+    """False when servers are run from the wheel, of which each keeps a copy beside its data."""
+    return any(bindir and (bindir / "initdb").exists() for _, bindir in discovery.candidates())
 
 
 def unprivileged() -> pwd.struct_passwd:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from enterprise_ai.embedded import EmbeddedServer
-from tests.embedded.actors import Actor, group_of, python_for, stage, unprivileged
+from tests.embedded.actors import Actor, group_of, python_for, stage, system_has_a_server, unprivileged
 from tests.servers import bindir_of, new_folder
 
 
@@ -43,8 +43,8 @@ def lib() -> Iterator[Path]:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A folder that every account can pass through; pytest's own is closed to all but us."""
-    new = new_program_folder if "programs" in request.fixturenames else new_folder
-    folder = new("test")
+    runs_programs = "programs" in request.fixturenames or not system_has_a_server()
+    folder = (new_program_folder if runs_programs else new_folder)("test")
     yield folder
     monkeypatch.undo()
     for lock in list(folder.rglob("start.lock")):
@@ -56,7 +56,7 @@ def place(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> It
 @pytest.fixture(scope="session")
 def template() -> Iterator[Path]:
     """The data of a stopped server, to copy: making it anew for each test would take most of the time."""
-    folder = new_folder("template")
+    folder = (new_folder if system_has_a_server() else new_program_folder)("template")
     server = EmbeddedServer(folder / "pg", fast=True)
     with server.lease():
         pass
@@ -82,11 +82,17 @@ def root(place: Path, request: pytest.FixtureRequest) -> Path:
     if "fresh" not in request.fixturenames:
         root.mkdir(mode=0o700)
         (root / "start.lock").touch()
-        subprocess.run(["cp", "-a", request.getfixturevalue("template"), root], check=True)
+        template = request.getfixturevalue("template")
+        subprocess.run(["cp", "-a", template, root], check=True)
         user = request.getfixturevalue("account") if "account" in request.fixturenames else None
         if user is not None:
             for path in (root, root / "start.lock"):
                 os.chown(path, user, group_of(user))
+        runtime = template.with_name("runtime")
+        if runtime.exists():  # programs of the wheel, too many to copy where that is not asked for
+            subprocess.run(["cp", "-a" if user is not None else "-al", runtime, root], check=True)
+            if user is not None:
+                subprocess.run(["chown", "-R", f"{user}:{group_of(user)}", root / "runtime"], check=True)
     return root
 
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from enterprise_ai.embedded import EmbeddedError, EmbeddedServer, discovery
-from tests.embedded.actors import as_root, unprivileged
+from tests.embedded.actors import as_root, system_has_a_server, unprivileged
 from tests.embedded.conftest import new_program_folder
 
 with_wheel = pytest.mark.skipif(
@@ -68,6 +68,7 @@ def test_a_running_server_is_named_but_never_used(server, no_system_server, no_w
         server.start()
 
 
+@pytest.mark.skipif(not system_has_a_server(), reason="needs a server besides the wheel's")
 def test_data_of_another_major_is_refused_and_kept(server, root, no_wheel):
     with server.lease():
         major = (root / "data" / "PG_VERSION").read_text()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from enterprise_ai.embedded import locks, paths
-from enterprise_ai.embedded.accounts import Account, server_account
+from enterprise_ai.embedded.accounts import Account, check_reach, server_account
 from enterprise_ai.embedded.errors import EmbeddedError
 from enterprise_ai.embedded.installation import Installation, Unsuitable, inspect
 from enterprise_ai.embedded.overlay import overlay
@@ -87,7 +87,9 @@ def _from_wheel(account: Account, layout: Layout, major: int | None) -> Installa
         raise Unsuitable("not installed")
     if major is not None and not layout.runtime.exists():
         raise Unsuitable("the data was made by another installation, whose uuid-ossp this one lacks")
-    return inspect(account, overlay(bindir, layout.runtime), major)
+    own = overlay(bindir, layout.runtime)
+    check_reach(account, layout.runtime)
+    return inspect(account, own, major)
 
 
 def _said_by_pg_config() -> Path | None:

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 
 from enterprise_ai.embedded import paths
+from enterprise_ai.embedded.errors import EmbeddedError
 
 SHIMS = Path(__file__).with_name("ext_shims")
 
@@ -22,8 +23,21 @@ def overlay(wheel_bindir: Path, runtime: Path) -> Path:
     tree = runtime / _name(wheel_bindir)
     if not tree.exists():
         paths.own_folder(runtime, 0o755, os.geteuid(), os.getegid())
-        _copy(wheel_bindir.parent, tree)
+        try:
+            _copy(wheel_bindir.parent, tree)
+        except OSError as error:
+            shutil.rmtree(tree.with_suffix(".new"), ignore_errors=True)
+            raise EmbeddedError(
+                f"PostgreSQL could not be copied to {runtime}, and nothing was left there: {_reason(error)}. "
+                "It takes 50 MB, and a database 100 MB more."
+            ) from error
     return tree / "bin"
+
+
+def _reason(error: OSError) -> str:
+    # One for each file, when it is a whole tree that could not be copied.
+    first = error.args[0][0][2] if isinstance(error, shutil.Error) else str(error)
+    return str(first).partition(": ")[0]
 
 
 def prune(runtime: Path, keep: Path) -> None:
