@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# An interpreter keeps byte code unless it is told not to, as containers like to. Then each command that a test runs
+# would compile the engine anew, which takes longer than the command.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 class Server(NamedTuple):
     """A running server; `postgres` is its superuser, and whoever asks is trusted."""
