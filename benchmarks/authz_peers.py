@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,12 @@ def cerbos(facts: Facts, asked: list[Question]) -> tuple[float, list[bool]]:
         ]
 
 
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 @contextmanager
 def _serving(folder: Path, facts: Facts) -> Iterator[http.client.HTTPConnection]:
     (folder / "policies").mkdir()
@@ -142,10 +149,11 @@ def _serving(folder: Path, facts: Facts) -> Iterator[http.client.HTTPConnection]
             "resourcePolicy": {"resource": kind, "version": "default", "rules": rules},
         }
         (folder / "policies" / f"{kind}.json").write_text(json.dumps(policy))
+    http_port, grpc_port = _free_port(), _free_port()
     config = {
         "server": {
-            "httpListenAddr": f"unix:{folder}/http.sock",
-            "grpcListenAddr": f"unix:{folder}/grpc.sock",
+            "httpListenAddr": f"127.0.0.1:{http_port}",
+            "grpcListenAddr": f"127.0.0.1:{grpc_port}",
         },
         "storage": {"driver": "disk", "disk": {"directory": str(folder / "policies")}},
         "telemetry": {"disabled": True},
@@ -158,7 +166,7 @@ def _serving(folder: Path, facts: Facts) -> Iterator[http.client.HTTPConnection]
     try:
         give_up = time.monotonic() + 60
         while True:
-            conn = http.client.HTTPConnection("127.0.0.1", 39592)
+            conn = http.client.HTTPConnection("127.0.0.1", http_port)
             try:
                 conn.request("GET", "/_cerbos/health")
                 conn.getresponse().read()
