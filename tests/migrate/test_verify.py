@@ -339,7 +339,7 @@ def test_no_false_alarm_after_dump_and_restore(shop, server):
 
 
 def test_our_own_migrations_survive_dump_and_restore_and_a_change_of_major(tmp_path, server, version):
-    """From this server to another major and back: what 12 prints, 18 may print otherwise."""
+    """From this server to another major: what 12 prints, 18 may print otherwise."""
     own = Project(ROOT / "migrations", server.url("ours"))
     query(server.url("postgres"), "create database ours template template0")
     try:
@@ -347,7 +347,7 @@ def test_our_own_migrations_survive_dump_and_restore_and_a_change_of_major(tmp_p
         assert drift(own) == {}
         query(server.url("ours"), "select platform.maintain_partitions(24)")
         assert drift(own) == {}
-        other = 18 if version < 16 else 12
+        other = 18 if version < 16 else 14  # older ones do not take what 16 dumps (multiranges)
         with scratch_server(bindir_of(other)) as elsewhere:
             roles = query(server.url("ours"), "select rolname from pg_roles where rolname like 'enterprise%'")
             for (role,) in roles:
