@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from enterprise_ai.migrate import Migrator
@@ -20,6 +21,10 @@ from tests.servers import Server, bindir_of, scratch_server
 ROOT = Path(__file__).resolve().parents[1]
 MIGRATIONS = ROOT / "migrations"
 TEMPLATE = "enterprise_ai_template"
+
+# How quick a machine is says nothing of what is right.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -119,6 +119,8 @@ def scratch_server(bindir: Path, settings: dict[str, str] | None = None) -> Iter
         "full_page_writes": "off",
         "synchronous_commit": "off",
         "max_wal_size": "256MB",
+        # Tests in which sessions lock each other out wait for this.
+        "deadlock_timeout": "100ms",
     }
     values.update(settings or {})
     try:

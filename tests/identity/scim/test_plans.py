@@ -18,17 +18,17 @@ _sql = queries("enterprise_ai.identity.scim")
 
 @pytest.fixture(scope="module")
 def crowd(world: World) -> Tenant:
-    """A tenant of 5,000 people and 500 groups."""
+    """A tenant of 1,000 people and 300 groups."""
     tenant = world.new_tenant("crowd")
     with world.owner(tenant) as conn:
         conn.execute(
             """insert into identity.users (tenant_id, email, display_name, external_id, status)
-               select %s, 'p' || n || '@crowd.test', 'P' || n, 'x' || n, 'active' from generate_series(1, 5000) as n""",
+               select %s, 'p' || n || '@crowd.test', 'P' || n, 'x' || n, 'active' from generate_series(1, 1000) as n""",
             [tenant.id],
         )
         conn.execute(
             """insert into identity.groups (tenant_id, display_name, external_id)
-               select %s, 'G' || n, 'x' || n from generate_series(1, 500) as n""",
+               select %s, 'G' || n, 'x' || n from generate_series(1, 300) as n""",
             [tenant.id],
         )
         conn.execute("analyze identity.users, identity.groups")
