@@ -110,7 +110,8 @@ begin
           and u.email_key = lower(_find_sso_user.email)
           and u.deleted_at is null
         for no key update;
-        v_by_address := found;
+        -- Provisioning may have made the user since the first look.
+        v_by_address := found and (v_user.external_id = _find_sso_user.external_id) is not true;
     end if;
 
     if v_user.id is null then
