@@ -173,6 +173,27 @@ def test_without_a_system_server_the_wheel_serves(wheel):
 
 
 @with_wheel
+def test_who_owns_a_database_may_create_the_stand_in_and_run_nothing_as_the_superuser(wheel):
+    with wheel.lease(), psycopg.connect(wheel.url(), autocommit=True) as conn:
+        conn.execute("create role mallory")
+        conn.execute("create table public.ran (as_role name)")
+        conn.execute(
+            "grant insert on public.ran to mallory; grant create on database enterprise_ai to mallory"
+        )
+        conn.execute("set role mallory; create schema trap")
+        conn.execute("""
+            create function trap.format(text, text) returns text language plpgsql as $$
+            begin
+                insert into public.ran values (current_user);
+                return pg_catalog.format($1, $2);
+            end $$""")
+        conn.execute('create extension "uuid-ossp" schema trap')
+        assert conn.execute("select trap.uuid_generate_v1mc() is not null").fetchone() == (True,)
+        conn.execute("reset role")
+        assert conn.execute("select as_role from public.ran").fetchall() == []
+
+
+@with_wheel
 def test_a_dump_says_create_extension_and_nothing_of_the_stand_in(wheel):
     with wheel.lease():
         with psycopg.connect(wheel.url(), autocommit=True) as conn:
