@@ -28,6 +28,7 @@ create table identity.sso_providers (
     claim_names            jsonb       not null default
         '{"email": "email", "email_verified": "email_verified", "display_name": "name",
           "given_name": "given_name", "family_name": "family_name"}',
+    required_claims        jsonb       not null default '{}',
     authentication_level   smallint    not null default 1,
     authentication_levels  jsonb       not null default '{}',
     linking_domain         text,
@@ -52,6 +53,13 @@ create table identity.sso_providers (
         jsonb_typeof(claim_names) = 'object'
         and claim_names - '{email,email_verified,display_name,given_name,family_name,job_title,department,locale,'
                           'time_zone,external_id}'::text[] = '{}'),
+    -- What is not such a list would require nothing, or nobody could fulfil it.
+    constraint sso_providers_required_claims_are_lists_of_text check (
+        jsonb_typeof(required_claims) = 'object'
+        and not jsonb_path_exists(
+            required_claims,
+            'strict $.* ? (@.type() != "array" || @.size() == 0
+                           || exists(@[*] ? (@.type() != "string" || @ == "")))')),
     constraint sso_providers_authentication_levels_are_known check (
         jsonb_typeof(authentication_levels) = 'object'
         and not jsonb_path_exists(authentication_levels, 'strict $.* ? (!(@ == 1 || @ == 2 || @ == 3) || (@ == 1) is unknown)')),
@@ -106,6 +114,9 @@ comment on column identity.sso_providers.claim_names is
     'Where to find what in a token or assertion, as {"email": "claim", "email_verified": …, "display_name": …, a column
 of the profile: …, "external_id": …}. Where external_id is named, a first sign-in joins the user whose external id the
 claim says: only for the directory that provisions the users.';
+comment on column identity.sso_providers.required_claims is
+    'What everybody who comes through the provider must bring, each time, as {"claim": ["value", …], …}: of each claim one
+of the values. Where a provider signs in more than the tenant''s own people, such as Google with {"hd": ["example.com"]}.';
 comment on column identity.sso_providers.authentication_level is
     'The NIST SP 800-63 authenticator assurance level, 1 to 3, of a sign-in of which nothing more is said.';
 comment on column identity.sso_providers.authentication_levels is
@@ -137,8 +148,8 @@ grant select (tenant_id, id, name, display_name, protocol, is_enabled, issuer, c
 -- Those who sign people in read all but the secrets, which identity.sso_secrets() gives them one by one.
 grant select (tenant_id, id, name, display_name, protocol, is_enabled, issuer, client_id, signing_certificate, scopes,
               authorization_endpoint, token_endpoint, userinfo_endpoint, single_sign_on_url, single_logout_url,
-              signing_certificates, claim_names, authentication_level, authentication_levels, linking_domain,
-              links_verified_email, creates_users, default_role_id, created_at, updated_at)
+              signing_certificates, claim_names, required_claims, authentication_level, authentication_levels,
+              linking_domain, links_verified_email, creates_users, default_role_id, created_at, updated_at)
     on identity.sso_providers to enterprise_ai_gateway;
 
 create table identity.sso_domains (
@@ -415,6 +426,28 @@ comment on function identity._claim_has(jsonb, text, text) is
     'Whether a claim is the value or, being a list, has it.';
 
 revoke all on function identity._claim_has(jsonb, text, text) from public;
+
+
+create or replace function identity._brings_required_claims(provider identity.sso_providers, claims jsonb)
+    returns boolean
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select
+        from jsonb_each(provider.required_claims) as wanted
+        where not exists (
+            select
+            from jsonb_array_elements_text(wanted.value) as admitted (value)
+            where identity._claim_has(claims, wanted.key, admitted.value)))
+$$;
+
+comment on function identity._brings_required_claims(identity.sso_providers, jsonb) is
+    'Whether of each claim that the provider''s people must bring there is a value that is admitted.';
+
+revoke all on function identity._brings_required_claims(identity.sso_providers, jsonb) from public;
 
 
 create or replace function identity._sso_level(provider identity.sso_providers, claims jsonb)
@@ -1019,6 +1052,9 @@ begin
     v_account := identity._find_sso_account(v_provider.id, sign_in_with_sso.subject);
     if not v_provider.is_enabled then
         outcome := 'provider_disabled';
+    -- Before anybody is looked for: an address that such a person brings tells and changes nothing.
+    elsif not identity._brings_required_claims(v_provider, claims) then
+        outcome := 'claims_refused';
     elsif v_account.id is null then
         select t.outcome, t.user_id into outcome, user_id
         from identity._take_in(v_provider, claims, v_email.email, v_email.is_verified) as t;
@@ -1071,8 +1107,8 @@ comment on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) is
     'Decide on somebody whom a provider of the context''s tenant calls by a subject, in claims that the caller has
 verified. With success: the user, found by provider and subject, or at the first time joined or made as the provider''s
 settings allow, profile and roles kept in step; start the session with the level returned, or ask for a second factor
-before. Otherwise inactive, address_taken, not_invited, no_address or provider_disabled: it raises nothing about the
-person, so that the record can be committed. Raises ZI030 when there is no such provider.';
+before. Otherwise inactive, address_taken, not_invited, no_address, claims_refused or provider_disabled: it raises nothing
+about the person, so that the record can be committed. Raises ZI030 when there is no such provider.';
 
 revoke all on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) from public;
 grant execute on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) to enterprise_ai_gateway;
@@ -1510,7 +1546,7 @@ declare
         where k.key not in (
             'display_name', 'protocol', 'is_enabled', 'issuer', 'client_id', 'signing_certificate', 'scopes',
             'authorization_endpoint', 'token_endpoint', 'userinfo_endpoint', 'single_sign_on_url',
-            'single_logout_url', 'signing_certificates', 'claim_names', 'authentication_level',
+            'single_logout_url', 'signing_certificates', 'claim_names', 'required_claims', 'authentication_level',
             'authentication_levels', 'linking_domain', 'links_verified_email', 'creates_users', 'default_role_id'));
 begin
     if v_unknown is not null then
@@ -1555,6 +1591,7 @@ begin
         single_logout_url = v_changed.single_logout_url,
         signing_certificates = v_changed.signing_certificates,
         claim_names = v_changed.claim_names,
+        required_claims = v_changed.required_claims,
         authentication_level = v_changed.authentication_level,
         authentication_levels = v_changed.authentication_levels,
         linking_domain = v_changed.linking_domain,
@@ -2965,6 +3002,7 @@ create policy usage_ingest_keys_of_my_tenant on llm.usage_ingest_keys
 --   drop function identity._mapped_claims(uuid, jsonb);
 --   drop function identity._sso_email(identity.sso_providers, jsonb);
 --   drop function identity._sso_level(identity.sso_providers, jsonb);
+--   drop function identity._brings_required_claims(identity.sso_providers, jsonb);
 --   drop function identity._claim_has(jsonb, text, text);
 --   drop function identity._claim_text(jsonb, text);
 --   drop function identity._claim(jsonb, text);

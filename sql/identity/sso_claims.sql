@@ -52,6 +52,28 @@ comment on function identity._claim_has(jsonb, text, text) is
 revoke all on function identity._claim_has(jsonb, text, text) from public;
 
 
+create or replace function identity._brings_required_claims(provider identity.sso_providers, claims jsonb)
+    returns boolean
+    language sql
+    immutable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select
+        from jsonb_each(provider.required_claims) as wanted
+        where not exists (
+            select
+            from jsonb_array_elements_text(wanted.value) as admitted (value)
+            where identity._claim_has(claims, wanted.key, admitted.value)))
+$$;
+
+comment on function identity._brings_required_claims(identity.sso_providers, jsonb) is
+    'Whether of each claim that the provider''s people must bring there is a value that is admitted.';
+
+revoke all on function identity._brings_required_claims(identity.sso_providers, jsonb) from public;
+
+
 create or replace function identity._sso_level(provider identity.sso_providers, claims jsonb)
     returns smallint
     language sql

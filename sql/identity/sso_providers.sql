@@ -16,7 +16,7 @@ declare
         where k.key not in (
             'display_name', 'protocol', 'is_enabled', 'issuer', 'client_id', 'signing_certificate', 'scopes',
             'authorization_endpoint', 'token_endpoint', 'userinfo_endpoint', 'single_sign_on_url',
-            'single_logout_url', 'signing_certificates', 'claim_names', 'authentication_level',
+            'single_logout_url', 'signing_certificates', 'claim_names', 'required_claims', 'authentication_level',
             'authentication_levels', 'linking_domain', 'links_verified_email', 'creates_users', 'default_role_id'));
 begin
     if v_unknown is not null then
@@ -61,6 +61,7 @@ begin
         single_logout_url = v_changed.single_logout_url,
         signing_certificates = v_changed.signing_certificates,
         claim_names = v_changed.claim_names,
+        required_claims = v_changed.required_claims,
         authentication_level = v_changed.authentication_level,
         authentication_levels = v_changed.authentication_levels,
         linking_domain = v_changed.linking_domain,

@@ -100,6 +100,9 @@ begin
     v_account := identity._find_sso_account(v_provider.id, sign_in_with_sso.subject);
     if not v_provider.is_enabled then
         outcome := 'provider_disabled';
+    -- Before anybody is looked for: an address that such a person brings tells and changes nothing.
+    elsif not identity._brings_required_claims(v_provider, claims) then
+        outcome := 'claims_refused';
     elsif v_account.id is null then
         select t.outcome, t.user_id into outcome, user_id
         from identity._take_in(v_provider, claims, v_email.email, v_email.is_verified) as t;
@@ -152,8 +155,8 @@ comment on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) is
     'Decide on somebody whom a provider of the context''s tenant calls by a subject, in claims that the caller has
 verified. With success: the user, found by provider and subject, or at the first time joined or made as the provider''s
 settings allow, profile and roles kept in step; start the session with the level returned, or ask for a second factor
-before. Otherwise inactive, address_taken, not_invited, no_address or provider_disabled: it raises nothing about the
-person, so that the record can be committed. Raises ZI030 when there is no such provider.';
+before. Otherwise inactive, address_taken, not_invited, no_address, claims_refused or provider_disabled: it raises nothing
+about the person, so that the record can be committed. Raises ZI030 when there is no such provider.';
 
 revoke all on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) from public;
 grant execute on function identity.sign_in_with_sso(uuid, text, jsonb, inet, text) to enterprise_ai_gateway;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,10 @@ def _add_common_options(parser: argparse.ArgumentParser) -> None:
         help="where a field of the profile comes from, such as external_id=oid; may be given again",
     )  # fmt: skip
     parser.add_argument(
+        "--require", action="append", type=_pair, default=[], dest="required", metavar="CLAIM=VALUE",
+        help="sign in only who brings it, such as hd=example.com; given again for one claim, either will do",
+    )  # fmt: skip
+    parser.add_argument(
         "--level", type=int, choices=(1, 2, 3), dest="authentication_level", help="what a sign-in counts as"
     )
     parser.add_argument(
@@ -150,6 +155,8 @@ def _settings(options: argparse.Namespace, before: Provider | None) -> dict[str,
     if options.claims:
         names = (before.claim_names if before else _CLAIM_NAMES) | dict(options.claims)
         settings["claim_names"] = {field: claim for field, claim in names.items() if claim}
+    if options.required:
+        settings["required_claims"] = _required(options.required, before.required_claims if before else {})
     if options.levels:
         settings["authentication_levels"] = (before.authentication_levels if before else {}) | dict(
             options.levels
@@ -167,6 +174,16 @@ _CLAIM_NAMES = {
 }
 
 
+def _required(
+    pairs: Sequence[tuple[str, str]], before: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """What was required before, but of the claims that are named now the values named; without a value none."""
+    named: dict[str, list[str]] = {}
+    for claim, value in pairs:
+        named.setdefault(claim, []).extend([value] if value else [])
+    return {claim: values for claim, values in {**before, **named}.items() if values}
+
+
 def _of_metadata(options: argparse.Namespace) -> dict[str, Any]:
     from enterprise_ai.cli.sso import web
     from enterprise_ai.identity.sso.saml_metadata import settings_of
@@ -178,10 +195,10 @@ def _of_metadata(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    field, equals, claim = text.partition("=")
-    if not field or not equals:
-        raise argparse.ArgumentTypeError(f"{text} is not FIELD=CLAIM")
-    return field, claim
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not of the form NAME=VALUE")
+    return name, value
 
 
 def _level(text: str) -> tuple[str, int]:

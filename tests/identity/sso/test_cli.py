@@ -100,6 +100,22 @@ def test_an_openid_provider_from_its_set_up_to_its_end(run: Any, made: Any) -> N
     assert run("show", "company")[0] == 1
 
 
+def test_claims_that_people_must_bring_are_set_and_taken_back(run: Any, made: Any) -> None:
+    words = ("--issuer", "https://accounts.example.com", "--client-id", "app")
+    required = ("--require", "hd=acme.test", "--require", "hd=acme.example", "--require", "tid=t=1")
+    made("add", "oidc", "public", *words, *required)
+    assert made("show", "public")["required_claims"] == {"hd": ["acme.test", "acme.example"], "tid": ["t=1"]}
+    made("change", "public", "--require", "hd=acme.test")
+    assert made("show", "public")["required_claims"] == {"hd": ["acme.test"], "tid": ["t=1"]}
+    made("change", "public", "--require", "tid=")
+    made("change", "public", "--display-name", "Public")
+    assert made("show", "public")["required_claims"] == {"hd": ["acme.test"]}
+    made("change", "public", "--require", "hd=")
+    assert made("show", "public")["required_claims"] == {}
+    with pytest.raises(SystemExit):
+        run("change", "public", "--require", "hd")
+
+
 def test_secrets_are_replaced_and_sealed_anew(
     run: Any, oidc: str, world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,69 @@ def test_a_provider_of_another_tenant_is_not_there(world, gate):
     assert gate.owner("select id from identity.user_sso_accounts") == []
 
 
+# Who may come at all
+
+
+@pytest.mark.parametrize(
+    ("claims", "outcome"),
+    [
+        ({"hd": "corp.test"}, "success"),
+        ({"hd": "corp.example"}, "success"),
+        ({"hd": ["other.test", "corp.test"]}, "success"),
+        ({}, "claims_refused"),  # an account of nobody's company, with whatever address
+        ({"hd": None}, "claims_refused"),
+        ({"hd": ""}, "claims_refused"),
+        ({"hd": "evil.test"}, "claims_refused"),
+        ({"hd": "corp.test.evil"}, "claims_refused"),
+        ({"hd": "CORP.test"}, "claims_refused"),
+        ({"hd": []}, "claims_refused"),
+        ({"hd": {"corp.test": "corp.test"}}, "claims_refused"),
+        ({"HD": "corp.test"}, "claims_refused"),
+    ],
+)
+def test_only_who_brings_a_required_claim_comes_in(gate, claims, outcome):
+    provider = gate.provider(required_claims={"hd": ["corp.test", "corp.example"]})
+    assert gate.sign_in(provider, "s1", **verified("ada@corp.test", **claims)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("claims", "outcome"),
+    [
+        ({"tid": "t1", "realm": {"roles": ["staff", "x"]}, "mfa": True}, "success"),
+        ({"tid": "t1", "realm": {"roles": ["guest"]}, "mfa": True}, "claims_refused"),
+        ({"tid": "t1", "realm": {"roles": ["staff"]}, "mfa": False}, "claims_refused"),
+        ({"realm": {"roles": ["staff"]}, "mfa": True}, "claims_refused"),
+    ],
+)
+def test_all_the_claims_that_are_required_must_be_there(gate, claims, outcome):
+    provider = gate.provider(required_claims={"tid": ["t1"], "realm.roles": ["staff"], "mfa": ["true"]})
+    assert gate.sign_in(provider, "s1", **verified("ada@corp.test", **claims)).outcome == outcome
+
+
+def test_who_does_not_bring_the_claim_changes_nothing(gate):
+    """An address of somebody here neither joins nor disowns them, though the provider has verified it."""
+    provider = gate.provider(required_claims={"hd": ["corp.test"]}, links_verified_email=True)
+    bob = gate.world.new_person(gate.tenant, "bob")
+    session = gate.world.new_session(gate.tenant, bob)
+    answer = gate.sign_in(provider, "s1", **verified(f"bob@{gate.tenant.slug}.test"))
+    assert (answer.outcome, answer.user_id, answer.account_id) == ("claims_refused", None, None)
+    assert gate.owner("select id from identity.user_sso_accounts") == []
+    assert gate.owner("select email_verified_at, status from identity.users") == [(None, "active")]
+    assert gate.owner("select outcome, user_id from identity.login_attempts where method = 'sso'") == [
+        ("refused", None)
+    ]
+    with gate.world.connect("app") as conn:
+        conn.execute("select platform.open_session_context(%s)", [session.session_token])
+
+
+def test_the_claim_is_asked_for_at_each_sign_in(gate):
+    provider = gate.provider()
+    gate.sign_in(provider, "s1", **verified("ada@corp.test"))
+    gate.owner('update identity.sso_providers set required_claims = \'{"hd": ["corp.test"]}\'')
+    assert gate.sign_in(provider, "s1", **verified("ada@corp.test")).outcome == "claims_refused"
+    assert gate.sign_in(provider, "s1", **verified("ada@corp.test", hd="corp.test")).outcome == "success"
+
+
 # Joining an account that is there
 
 

@@ -54,6 +54,12 @@ def test_what_a_provider_does_not_have_is_refused(gate, settings):
         ({"claim_names": []}, "claim_names_are_known"),
         ({"authentication_levels": {"mfa": 4}}, "authentication_levels_are_known"),
         ({"authentication_levels": {"mfa": "2"}}, "authentication_levels_are_known"),
+        ({"required_claims": ["hd"]}, "required_claims_are_lists_of_text"),
+        ({"required_claims": {"hd": "corp.test"}}, "required_claims_are_lists_of_text"),
+        ({"required_claims": {"hd": []}}, "required_claims_are_lists_of_text"),
+        ({"required_claims": {"hd": [None]}}, "required_claims_are_lists_of_text"),
+        ({"required_claims": {"hd": ["corp.test", ""]}}, "required_claims_are_lists_of_text"),
+        ({"required_claims": {"hd": ["corp.test"], "tid": [["x"]]}}, "required_claims_are_lists_of_text"),
         ({"protocol": "saml", "issuer": "urn:x"}, "have_what_their_protocol_needs"),
     ],
 )

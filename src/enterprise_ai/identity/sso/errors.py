@@ -34,5 +34,6 @@ _REASONS = {
     "address_taken": "An account has this address, and the provider may not join it; an administrator can link it",
     "not_invited": "There is no account here, and the provider may not make one; ask to be invited",
     "no_address": "The provider tells no e-mail address, without which no account can be made",
+    "claims_refused": "The provider signs in more people than may come here, and this account is not one of them",
     "provider_disabled": "Nobody can sign in through this provider at present",
 }

@@ -41,6 +41,7 @@ class Provider:
     single_logout_url: str | None
     signing_certificates: list[str] | None
     claim_names: dict[str, str]
+    required_claims: dict[str, list[str]]
     authentication_level: int
     authentication_levels: dict[str, int]
     linking_domain: str | None

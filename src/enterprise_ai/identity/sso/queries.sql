@@ -3,7 +3,7 @@
 -- name: find_provider
 select tenant_id, id, name, display_name, protocol, is_enabled, issuer, client_id, signing_certificate, scopes,
        authorization_endpoint, token_endpoint, userinfo_endpoint, single_sign_on_url, single_logout_url,
-       signing_certificates, claim_names, authentication_level, authentication_levels, linking_domain,
+       signing_certificates, claim_names, required_claims, authentication_level, authentication_levels, linking_domain,
        links_verified_email, creates_users
 from identity.sso_providers
 where tenant_id = platform.current_tenant_id() and name = %(name)s
@@ -11,7 +11,7 @@ where tenant_id = platform.current_tenant_id() and name = %(name)s
 -- name: find_provider_by_id
 select tenant_id, id, name, display_name, protocol, is_enabled, issuer, client_id, signing_certificate, scopes,
        authorization_endpoint, token_endpoint, userinfo_endpoint, single_sign_on_url, single_logout_url,
-       signing_certificates, claim_names, authentication_level, authentication_levels, linking_domain,
+       signing_certificates, claim_names, required_claims, authentication_level, authentication_levels, linking_domain,
        links_verified_email, creates_users
 from identity.sso_providers
 where tenant_id = platform.current_tenant_id() and id = %(id)s
@@ -19,7 +19,7 @@ where tenant_id = platform.current_tenant_id() and id = %(id)s
 -- name: list_providers
 select tenant_id, id, name, display_name, protocol, is_enabled, issuer, client_id, signing_certificate, scopes,
        authorization_endpoint, token_endpoint, userinfo_endpoint, single_sign_on_url, single_logout_url,
-       signing_certificates, claim_names, authentication_level, authentication_levels, linking_domain,
+       signing_certificates, claim_names, required_claims, authentication_level, authentication_levels, linking_domain,
        links_verified_email, creates_users
 from identity.sso_providers
 where tenant_id = platform.current_tenant_id()
