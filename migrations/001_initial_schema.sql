@@ -192,7 +192,8 @@ revoke all on function platform.random_bytes(integer) from public;
 -- >>> sql/platform/new_id.sql
 -- Keys that sort by time keep the newest rows together at the right edge of every index.
 -- PostgreSQL 18 makes them itself; before it, the 48 bits of milliseconds and 12 bits of their
--- fraction are laid over a random (version 4) UUID, as RFC 9562 section 6.2 method 3 describes.
+-- fraction take the place of a random (version 4) UUID's first half, as RFC 9562 section 6.2 method 3 describes.
+-- One expression without a from, so that what calls it takes it in: a default would plan it anew for each row inserted.
 do $do$
 declare
     -- gen_random_uuid() is the server's own from 13 on, and pgcrypto's on 12.
@@ -206,12 +207,10 @@ declare
     v_body text := case
         when current_setting('server_version_num')::integer >= 180000 then 'select pg_catalog.uuidv7()'
         else format($sql$
-            select encode(
-                overlay(uuid_send(%s)
-                    placing substring(int8send((ticks / 4096) << 16 | 28672 | ticks %% 4096) from 1 for 8)
-                    from 1 for 8),
-                'hex')::uuid
-            from (select floor(extract(epoch from clock_timestamp()) * 4096000)::bigint) as now (ticks)
+            select (overlay(
+                        lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0')
+                        placing '7' from 13 for 0)
+                    || right(encode(uuid_send(%s), 'hex'), 16))::uuid
         $sql$, v_random)
     end;
 begin
@@ -1279,13 +1278,6 @@ begin
         return;
     end if;
 
-    insert into identity.quota_slots (tenant_id, key, slot, whole)
-    select v_tenant_id, _use_quota.key, n, v_limit
-    from generate_series(0, 15) as n
-    where not exists (
-        select from identity.quota_slots as s where s.tenant_id = v_tenant_id and s.key = _use_quota.key)
-    on conflict do nothing;
-
     begin
         -- The allowances were cut from the whole that was the limit then.
         update identity.quota_slots as s
@@ -1301,6 +1293,13 @@ begin
         -- some and waited for the rest would wait for ever.
         when no_data_found then null;
     end;
+    -- The first of all finds no slots; whoever is the first at the same time waits for them here.
+    insert into identity.quota_slots (tenant_id, key, slot, whole)
+    select v_tenant_id, _use_quota.key, n, v_limit
+    from generate_series(0, 15) as n
+    where not exists (
+        select from identity.quota_slots as s where s.tenant_id = v_tenant_id and s.key = _use_quota.key)
+    on conflict do nothing;
     perform identity._use_all_slots(v_tenant_id, _use_quota.key, v_slot, v_limit, amount);
 end
 $$;
@@ -6612,9 +6611,16 @@ begin
         raise exception 'The % of a row of %.% cannot be changed', tg_argv[0], tg_table_schema, tg_table_name
             using errcode = 'ZA008', hint = 'Delete the row and insert another.';
     end if;
-    v_context := authz._enter_tenant(v_tenant_id);
-    perform authz._touch_epoch(v_tenant_id);
-    perform authz._leave_tenant(v_context);
+    -- The first row takes the turn; the others of a large statement only look.
+    if not exists (
+        select
+        from authz.epochs as e
+        where e.tenant_id = v_tenant_id and e.changed_in = txid_current()
+    ) then
+        v_context := authz._enter_tenant(v_tenant_id);
+        perform authz._touch_epoch(v_tenant_id);
+        perform authz._leave_tenant(v_context);
+    end if;
     return case when tg_op = 'DELETE' then old else new end;
 end
 $$;
@@ -6843,6 +6849,49 @@ of the changed rows names.';
 revoke all on function authz._derive_changed() from public;
 
 
+create or replace function authz._keep_holders()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications make and delete people and groups, but never what is derived from them
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+    v_context text;
+begin
+    for v_tenant_id in select distinct c.tenant_id from changed as c loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        if tg_op = 'DELETE' then
+            delete from authz.holders as h
+            using changed as c
+            where h.tenant_id = v_tenant_id and c.tenant_id = v_tenant_id and h.holder_id = c.id;
+        else
+            -- Nobody holds anything before they are there. Who does by now has been derived since.
+            insert into authz.holders (
+                tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed,
+                special_denied, has_delegations)
+            select v_tenant_id, (c.fields ->> 'id')::uuid,
+                   coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
+                   '{}', '{}', '{}', '{}', '{}', '{}', '{}', false
+            from (
+                select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
+            ) as c (fields)
+            on conflict on constraint holders_pkey do nothing;
+        end if;
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._keep_holders() is
+    'After-statement trigger: the rows of authz.holders of users and groups come and go with them.';
+
+revoke all on function authz._keep_holders() from public;
+
+
 create or replace function authz._derive_people()
     returns trigger
     language plpgsql
@@ -6852,34 +6901,29 @@ create or replace function authz._derive_people()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
-    v_id uuid := v_row ->> 'id';
+    v_row jsonb := to_jsonb(new);
     v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
-    v_ids uuid[] := array[v_id];
+    v_ids uuid[] := array[new.id];
     v_context text := authz._enter_tenant(v_tenant_id);
 begin
-    if tg_op = 'DELETE' then
-        delete from authz.holders as h
-        where h.tenant_id = v_tenant_id and h.holder_id = v_id;
-    else
-        if tg_table_name = 'tenants' and tg_op = 'INSERT' then
-            insert into authz.epochs (tenant_id) values (v_tenant_id);
-        elsif tg_table_name = 'groups' and tg_op = 'UPDATE' then
-            -- It has moved, and everybody below it now lies within other groups.
-            v_ids := v_ids || array(
-                select h.holder_id
-                from authz.holders as h
-                where h.tenant_id = v_tenant_id and h.groups @> v_ids);
-        end if;
-        perform authz._derive_holders(v_tenant_id, v_ids);
+    if tg_table_name = 'tenants' and tg_op = 'INSERT' then
+        insert into authz.epochs (tenant_id) values (v_tenant_id);
+    elsif tg_table_name = 'groups' then
+        -- It has moved, and everybody below it now lies within other groups.
+        v_ids := v_ids || array(
+            select h.holder_id
+            from authz.holders as h
+            where h.tenant_id = v_tenant_id and h.groups @> v_ids);
     end if;
+    perform authz._derive_holders(v_tenant_id, v_ids);
     perform authz._leave_tenant(v_context);
     return null;
 end
 $$;
 
 comment on function authz._derive_people() is
-    'After-row trigger of identity.users, groups and tenants: keeps the row of authz.holders that each of them has.';
+    'After-row trigger of identity.users, groups and tenants that have changed, and of new tenants: derives their row of
+authz.holders.';
 
 revoke all on function authz._derive_people() from public;
 -- <<<
@@ -6922,12 +6966,20 @@ $do$;
 
 create trigger _000_take_turn before update of parent_id or delete on identity.groups
     for each row execute function authz._take_turn();
-create trigger derive after insert or update of parent_id or delete on identity.groups
+create trigger derive after update of parent_id on identity.groups
     for each row execute function authz._derive_people();
+create trigger derive_after_insert after insert on identity.groups referencing new table as changed
+    for each statement execute function authz._keep_holders();
+create trigger derive_after_delete after delete on identity.groups referencing old table as changed
+    for each statement execute function authz._keep_holders();
 create trigger _000_take_turn before update of status, deleted_at or delete on identity.users
     for each row execute function authz._take_turn();
-create trigger derive after insert or update of status, deleted_at or delete on identity.users
+create trigger derive after update of status, deleted_at on identity.users
     for each row execute function authz._derive_people();
+create trigger derive_after_insert after insert on identity.users referencing new table as changed
+    for each statement execute function authz._keep_holders();
+create trigger derive_after_delete after delete on identity.users referencing old table as changed
+    for each statement execute function authz._keep_holders();
 create trigger _000_take_turn before update of status on identity.tenants
     for each row execute function authz._take_turn();
 create trigger derive after insert or update of status on identity.tenants
@@ -11371,6 +11423,40 @@ comment on function authz._apply_rules() is
 revoke all on function authz._apply_rules() from public;
 
 
+create or replace function authz._apply_rules_to_changed()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever makes people cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+    v_ids uuid[];
+    v_context text;
+begin
+    for v_tenant_id, v_ids in
+        select (c.fields ->> 'tenant_id')::uuid, array_agg((c.fields ->> tg_argv[0])::uuid)
+        from (
+            select to_jsonb(changed) from changed
+        ) as c (fields)
+        group by 1
+    loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        perform authz._apply_assignment_rules(v_tenant_id, v_ids, null);
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._apply_rules_to_changed() is
+    'After-statement trigger: applies all rules to the people that the column given as argument names.';
+
+revoke all on function authz._apply_rules_to_changed() from public;
+
+
 create or replace function authz.save_assignment_rule(
     name text,
     role_name text,
@@ -12212,8 +12298,10 @@ create trigger _000_take_turn_before_attributes before update of email, email_ve
     for each row
     when (old.email is distinct from new.email or old.email_verified_at is distinct from new.email_verified_at)
     execute function authz._take_turn();
-create trigger apply_rules after insert or update of email, email_verified_at, deleted_at on identity.users
+create trigger apply_rules after update of email, email_verified_at, deleted_at on identity.users
     for each row execute function authz._apply_rules('person', 'id');
+create trigger apply_rules_after_insert after insert on identity.users referencing new table as changed
+    for each statement execute function authz._apply_rules_to_changed('id');
 create trigger _000_take_turn_for_insert before insert on identity.user_profiles
     for each row
     when (new.job_title is not null or new.department is not null or new.manager_id is not null)
@@ -12224,8 +12312,12 @@ create trigger _000_take_turn_for_update before update of job_title, department,
     execute function authz._take_turn();
 create trigger _000_take_turn_for_delete before delete on identity.user_profiles
     for each row execute function authz._take_turn();
-create trigger apply_rules after insert or update of job_title, department, manager_id or delete on identity.user_profiles
+create trigger apply_rules after update of job_title, department, manager_id on identity.user_profiles
     for each row execute function authz._apply_rules('person', 'user_id');
+create trigger apply_rules_after_insert after insert on identity.user_profiles referencing new table as changed
+    for each statement execute function authz._apply_rules_to_changed('user_id');
+create trigger apply_rules_after_delete after delete on identity.user_profiles referencing old table as changed
+    for each statement execute function authz._apply_rules_to_changed('user_id');
 
 --- identity: administration ---------------------------------------------------------
 
@@ -12758,15 +12850,22 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger separate_after_update on identity.group_members;
 --   drop trigger separate_after_insert on identity.groups;
 --   drop trigger separate_after_update on identity.groups;
+--   drop trigger apply_rules_after_insert on identity.users;
 --   drop trigger apply_rules on identity.users;
 --   drop trigger _000_take_turn_before_attributes on identity.users;
 --   drop trigger _000_take_turn_if_ruled on identity.users;
+--   drop trigger apply_rules_after_delete on identity.user_profiles;
+--   drop trigger apply_rules_after_insert on identity.user_profiles;
 --   drop trigger apply_rules on identity.user_profiles;
 --   drop trigger _000_take_turn_for_insert on identity.user_profiles;
 --   drop trigger _000_take_turn_for_update on identity.user_profiles;
 --   drop trigger _000_take_turn_for_delete on identity.user_profiles;
+--   drop trigger derive_after_delete on identity.groups;
+--   drop trigger derive_after_insert on identity.groups;
 --   drop trigger derive on identity.groups;
 --   drop trigger _000_take_turn on identity.groups;
+--   drop trigger derive_after_delete on identity.users;
+--   drop trigger derive_after_insert on identity.users;
 --   drop trigger derive on identity.users;
 --   drop trigger _000_take_turn on identity.users;
 --   drop trigger derive on identity.tenants;
@@ -12815,6 +12914,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._carries(uuid, uuid, integer);
 --   drop function authz._roles_above(uuid, uuid);
 --   drop function authz._derive_changed();
+--   drop function authz._keep_holders();
 --   drop function authz._derive_people();
 --   drop function authz._derive_holders(uuid, uuid[]);
 --   drop function authz._derive_roles(uuid, uuid[]);
@@ -12875,6 +12975,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz);
 --   drop function authz.delete_assignment_rule(text);
 --   drop function authz.save_assignment_rule(text, text, jsonpath, uuid, boolean);
+--   drop function authz._apply_rules_to_changed();
 --   drop function authz._apply_rules();
 --   drop function authz._take_turn_if_ruled();
 --   drop function authz._await_new_people();

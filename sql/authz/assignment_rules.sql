@@ -186,6 +186,40 @@ comment on function authz._apply_rules() is
 revoke all on function authz._apply_rules() from public;
 
 
+create or replace function authz._apply_rules_to_changed()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever makes people cannot write rights
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+    v_ids uuid[];
+    v_context text;
+begin
+    for v_tenant_id, v_ids in
+        select (c.fields ->> 'tenant_id')::uuid, array_agg((c.fields ->> tg_argv[0])::uuid)
+        from (
+            select to_jsonb(changed) from changed
+        ) as c (fields)
+        group by 1
+    loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        perform authz._apply_assignment_rules(v_tenant_id, v_ids, null);
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._apply_rules_to_changed() is
+    'After-statement trigger: applies all rules to the people that the column given as argument names.';
+
+revoke all on function authz._apply_rules_to_changed() from public;
+
+
 create or replace function authz.save_assignment_rule(
     name text,
     role_name text,

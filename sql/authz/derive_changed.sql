@@ -40,6 +40,49 @@ of the changed rows names.';
 revoke all on function authz._derive_changed() from public;
 
 
+create or replace function authz._keep_holders()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- applications make and delete people and groups, but never what is derived from them
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_tenant_id uuid;
+    v_context text;
+begin
+    for v_tenant_id in select distinct c.tenant_id from changed as c loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        if tg_op = 'DELETE' then
+            delete from authz.holders as h
+            using changed as c
+            where h.tenant_id = v_tenant_id and c.tenant_id = v_tenant_id and h.holder_id = c.id;
+        else
+            -- Nobody holds anything before they are there. Who does by now has been derived since.
+            insert into authz.holders (
+                tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed,
+                special_denied, has_delegations)
+            select v_tenant_id, (c.fields ->> 'id')::uuid,
+                   coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
+                   '{}', '{}', '{}', '{}', '{}', '{}', '{}', false
+            from (
+                select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
+            ) as c (fields)
+            on conflict on constraint holders_pkey do nothing;
+        end if;
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._keep_holders() is
+    'After-statement trigger: the rows of authz.holders of users and groups come and go with them.';
+
+revoke all on function authz._keep_holders() from public;
+
+
 create or replace function authz._derive_people()
     returns trigger
     language plpgsql
@@ -49,33 +92,28 @@ create or replace function authz._derive_people()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
-    v_id uuid := v_row ->> 'id';
+    v_row jsonb := to_jsonb(new);
     v_tenant_id uuid := coalesce(v_row ->> 'tenant_id', v_row ->> 'id');
-    v_ids uuid[] := array[v_id];
+    v_ids uuid[] := array[new.id];
     v_context text := authz._enter_tenant(v_tenant_id);
 begin
-    if tg_op = 'DELETE' then
-        delete from authz.holders as h
-        where h.tenant_id = v_tenant_id and h.holder_id = v_id;
-    else
-        if tg_table_name = 'tenants' and tg_op = 'INSERT' then
-            insert into authz.epochs (tenant_id) values (v_tenant_id);
-        elsif tg_table_name = 'groups' and tg_op = 'UPDATE' then
-            -- It has moved, and everybody below it now lies within other groups.
-            v_ids := v_ids || array(
-                select h.holder_id
-                from authz.holders as h
-                where h.tenant_id = v_tenant_id and h.groups @> v_ids);
-        end if;
-        perform authz._derive_holders(v_tenant_id, v_ids);
+    if tg_table_name = 'tenants' and tg_op = 'INSERT' then
+        insert into authz.epochs (tenant_id) values (v_tenant_id);
+    elsif tg_table_name = 'groups' then
+        -- It has moved, and everybody below it now lies within other groups.
+        v_ids := v_ids || array(
+            select h.holder_id
+            from authz.holders as h
+            where h.tenant_id = v_tenant_id and h.groups @> v_ids);
     end if;
+    perform authz._derive_holders(v_tenant_id, v_ids);
     perform authz._leave_tenant(v_context);
     return null;
 end
 $$;
 
 comment on function authz._derive_people() is
-    'After-row trigger of identity.users, groups and tenants: keeps the row of authz.holders that each of them has.';
+    'After-row trigger of identity.users, groups and tenants that have changed, and of new tenants: derives their row of
+authz.holders.';
 
 revoke all on function authz._derive_people() from public;

@@ -25,13 +25,6 @@ begin
         return;
     end if;
 
-    insert into identity.quota_slots (tenant_id, key, slot, whole)
-    select v_tenant_id, _use_quota.key, n, v_limit
-    from generate_series(0, 15) as n
-    where not exists (
-        select from identity.quota_slots as s where s.tenant_id = v_tenant_id and s.key = _use_quota.key)
-    on conflict do nothing;
-
     begin
         -- The allowances were cut from the whole that was the limit then.
         update identity.quota_slots as s
@@ -47,6 +40,13 @@ begin
         -- some and waited for the rest would wait for ever.
         when no_data_found then null;
     end;
+    -- The first of all finds no slots; whoever is the first at the same time waits for them here.
+    insert into identity.quota_slots (tenant_id, key, slot, whole)
+    select v_tenant_id, _use_quota.key, n, v_limit
+    from generate_series(0, 15) as n
+    where not exists (
+        select from identity.quota_slots as s where s.tenant_id = v_tenant_id and s.key = _use_quota.key)
+    on conflict do nothing;
     perform identity._use_all_slots(v_tenant_id, _use_quota.key, v_slot, v_limit, amount);
 end
 $$;

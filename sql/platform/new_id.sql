@@ -1,6 +1,7 @@
 -- Keys that sort by time keep the newest rows together at the right edge of every index.
 -- PostgreSQL 18 makes them itself; before it, the 48 bits of milliseconds and 12 bits of their
--- fraction are laid over a random (version 4) UUID, as RFC 9562 section 6.2 method 3 describes.
+-- fraction take the place of a random (version 4) UUID's first half, as RFC 9562 section 6.2 method 3 describes.
+-- One expression without a from, so that what calls it takes it in: a default would plan it anew for each row inserted.
 do $do$
 declare
     -- gen_random_uuid() is the server's own from 13 on, and pgcrypto's on 12.
@@ -14,12 +15,10 @@ declare
     v_body text := case
         when current_setting('server_version_num')::integer >= 180000 then 'select pg_catalog.uuidv7()'
         else format($sql$
-            select encode(
-                overlay(uuid_send(%s)
-                    placing substring(int8send((ticks / 4096) << 16 | 28672 | ticks %% 4096) from 1 for 8)
-                    from 1 for 8),
-                'hex')::uuid
-            from (select floor(extract(epoch from clock_timestamp()) * 4096000)::bigint) as now (ticks)
+            select (overlay(
+                        lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 4096000)::bigint), 15, '0')
+                        placing '7' from 13 for 0)
+                    || right(encode(uuid_send(%s), 'hex'), 16))::uuid
         $sql$, v_random)
     end;
 begin

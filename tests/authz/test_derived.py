@@ -97,3 +97,43 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
     assert set(outcomes) - {None} <= {"ZA002", "ZI012", "23505", "23514", "40001", "40P01"}, outcomes
     assert outcomes.count(None) > 10
     check_derived(database, world)
+
+
+MANY = """
+insert into identity.users (tenant_id, email, display_name, status)
+select t.id, n || '@example.com', 'One of many', case when n %% 3 = 0 then 'suspended' else 'active' end
+from unnest(%s::uuid[]) as t (id)
+cross join generate_series(1, 20) as n
+"""
+
+
+def test_people_of_two_tenants_who_come_and_go_together_hold_what_each_would_alone(admin):
+    worlds = [World(admin, "here"), World(admin, "there")]
+    tenants = [world.tenant_id for world in worlds]
+    role = worlds[1].role()
+    condition = 'strict $.subject.email starts with "7@"'
+    worlds[1].insert("authz.assignment_rules", name="The seventh", role_id=role, condition=condition)
+    admin.execute("select set_config('enterprise_ai.context', '', true)")
+
+    admin.execute(MANY, [tenants])
+    held = "select holder_id, h.roles from authz.holders as h join identity.users as u on u.id = h.holder_id"
+    found = admin.execute(held).fetchall()
+    assert len(found) == 40
+    assert [roles for _, roles in found if roles] == [[role]]
+    before = admin.execute(STATE).fetchone()
+    for tenant in tenants:
+        admin.execute(ANEW, {"t": tenant})
+    assert admin.execute(STATE).fetchone() == before
+
+    people = [holder for holder, _ in found]
+    admin.execute("delete from identity.users")
+    assert not admin.execute("select from authz.holders where holder_id = any(%s)", [people]).fetchall()
+
+
+def test_what_is_derived_of_many_new_people_is_derived_once(db):
+    world = World(db)
+    ((plan,),) = db.execute("explain (analyze, format json) " + MANY, [[world.tenant_id]]).fetchone()
+    calls = {t["Trigger Name"]: t["Calls"] for t in plan["Triggers"]}
+    each = {name for name, count in calls.items() if count > 1}
+    assert each == {"_000_take_turn_if_ruled", *(n for n in calls if n.startswith("RI_"))}, calls
+    assert {"apply_rules_after_insert", "derive_after_insert", "count_added"} <= calls.keys()
