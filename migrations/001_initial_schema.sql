@@ -4801,14 +4801,20 @@ as $$
           and not c.relispartition
           and c.oid not in ('identity.tenant_deletions'::regclass, 'identity.tenant_directory'::regclass)
     ),
+    reference (referred, referring) as materialized (
+        select distinct f.confrelid, f.conrelid
+        from pg_constraint as f
+        where f.contype = 'f' and f.conrelid <> f.confrelid
+          and f.conrelid in (select o.oid from owned as o)
+          and f.confrelid in (select o.oid from owned as o)
+    ),
     -- How far a table is from those that refer to nothing. A circle of tables ends at the limit.
     height (oid, level) as (
         select o.oid, 0 from owned as o
         union
-        select f.conrelid, h.level + 1
+        select r.referring, h.level + 1
         from height as h
-        join pg_constraint as f on f.confrelid = h.oid and f.contype = 'f' and f.conrelid <> f.confrelid
-        join owned as o on o.oid = f.conrelid
+        join reference as r on r.referred = h.oid
         where h.level < 12
     )
     select o.oid::regclass,
@@ -4821,7 +4827,8 @@ as $$
            exists (select from pg_constraint as f
                    where f.conrelid = o.oid and f.confrelid = o.oid and f.contype = 'f' and f.confdeltype <> 'c')
     from owned as o
-    order by (select max(h.level) from height as h where h.oid = o.oid) desc, o.oid::regclass::text;
+    join (select h.oid, max(h.level) as level from height as h group by h.oid) as highest on highest.oid = o.oid
+    order by highest.level desc, o.oid::regclass::text;
 $$;
 
 comment on function identity._tenant_tables() is
@@ -4909,7 +4916,8 @@ as $$
 declare
     v_outer text := current_setting('enterprise_ai.context', true);
     v_table record;
-    v_rows bigint := 0;
+    v_rows bigint;
+    v_deleted bigint := 0;
 begin
     perform from identity.tenant_deletions as d
     where d.tenant_id = delete_tenant_batch.tenant_id and d.finished_at is null
@@ -4927,16 +4935,17 @@ begin
                 'delete from %1$s where (%2$s) in (select %2$s from %1$s where tenant_id = $1 limit $2)',
                 v_table.name, v_table.key_columns)
                 using delete_tenant_batch.tenant_id,
-                      case when not v_table.deletes_at_once then delete_tenant_batch.batch_size end;
+                      case when not v_table.deletes_at_once then delete_tenant_batch.batch_size - v_deleted end;
             get diagnostics v_rows = row_count;
+            v_deleted := v_deleted + v_rows;
         exception
             -- Two tables that refer to each other: it is the other's turn first.
-            when foreign_key_violation then v_rows := 0;
+            when foreign_key_violation then null;
         end;
-        exit when v_rows > 0;
+        exit when v_deleted >= delete_tenant_batch.batch_size;
     end loop;
 
-    if v_rows = 0 then
+    if v_deleted = 0 then
         delete from identity.tenants as t where t.id = delete_tenant_batch.tenant_id;
         for v_table in select t.name from identity._tenant_tables() as t loop
             execute format('select count(*) from (select from %s where tenant_id = $1 limit 1) as one', v_table.name)
@@ -4952,7 +4961,7 @@ begin
         where d.tenant_id = delete_tenant_batch.tenant_id;
     end if;
     perform set_config('enterprise_ai.context', coalesce(v_outer, ''), true);
-    return v_rows;
+    return v_deleted;
 end
 $$;
 
