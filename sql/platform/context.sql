@@ -50,14 +50,13 @@ create or replace function platform.current_tenant_id()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Nothing is parsed or cast before the code is right. Bytes, because characters would have to be counted.
-    v_sealed text := current_setting('enterprise_ai.context', true);
-    v_value bytea := convert_to(v_sealed, 'UTF8');
+    -- Nothing is parsed or cast before the code is right. Bytes, because characters would have to be counted; the
+    -- key's id in a variable, because what a query computes is made ready anew each time it runs.
+    v_value bytea := convert_to(current_setting('enterprise_ai.context', true), 'UTF8');
+    v_key_id text := encode(substr(v_value, 65, 8), 'escape');
     v_secret bytea;
 begin
-    select k.secret into v_secret
-    from platform.context_keys as k
-    where k.id = substr(v_sealed, 65, 8);
+    select k.secret into v_secret from platform.context_keys as k where k.id = v_key_id;
 
     if convert_to(encode(
            sha256(substr(v_secret, 65) || sha256(
@@ -67,7 +66,7 @@ begin
                || substr(v_value, 65))),
            'hex'), 'UTF8') = substr(v_value, 1, 64)
     then
-        return substr(v_sealed, 73, 36)::uuid;
+        return encode(substr(v_value, 73, 36), 'escape')::uuid;
     end if;
     return null;
 end
@@ -92,14 +91,12 @@ create or replace function platform.context()
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_sealed text := current_setting('enterprise_ai.context', true);
-    v_value bytea := convert_to(v_sealed, 'UTF8');
+    v_value bytea := convert_to(current_setting('enterprise_ai.context', true), 'UTF8');
+    v_key_id text := encode(substr(v_value, 65, 8), 'escape');
     v_secret bytea;
 begin
     -- The same as above, not a call: what one more costs, every check would pay.
-    select k.secret into v_secret
-    from platform.context_keys as k
-    where k.id = substr(v_sealed, 65, 8);
+    select k.secret into v_secret from platform.context_keys as k where k.id = v_key_id;
 
     if convert_to(encode(
            sha256(substr(v_secret, 65) || sha256(
@@ -109,7 +106,7 @@ begin
                || substr(v_value, 65))),
            'hex'), 'UTF8') = substr(v_value, 1, 64)
     then
-        return substr(v_sealed, 109)::jsonb;
+        return convert_from(substr(v_value, 109), 'UTF8')::jsonb;
     end if;
     return null;
 end

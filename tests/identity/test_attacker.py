@@ -85,7 +85,7 @@ def test_an_own_context_cannot_be_turned_into_another(world, attacker):
     changed = [
         sealed.replace(here, there), sealed[:72] + there + sealed[108:], sealed[:108] + sealed[108:].replace(here, there),
         sealed.replace(ada, bob), sealed[:108] + sealed[108:].replace('"authentication_level": 1', '"authentication_level": 3'),
-        sealed + " ", sealed[:-1], sealed.upper(), sealed[:64] + "ffffffff" + sealed[72:], "f" + sealed[1:],
+        sealed + " ", sealed[:-1], sealed.upper(), sealed[:64] + "ffffffff" + sealed[72:], ("0" if sealed[0] != "0" else "1") + sealed[1:],
     ]  # fmt: skip
     for value in changed:
         assert value != sealed
