@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
 from enterprise_ai.migrate import scratch, squawk
 from enterprise_ai.migrate.migrator import Migrator
 from enterprise_ai.migrate.plan import plan
-from tests.migrate.conftest import connect, query, value
+from tests.migrate.conftest import connect, query, sleeping, value, wait_until
 
 BASE = """
 create table orders (id bigint primary key, state text, total int);
@@ -185,3 +188,22 @@ def test_plan_hands_on_what_squawk_says_where_it_is_installed(shop):
     assert "squawk: 002_x.sql:2: require-concurrent-index-creation: " in shop.ok("plan").out
     (remark,) = shop.ok("plan", "--json").json["squawk"]
     assert (remark["file"], remark["line"]) == ("002_x.sql", 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["plan", "test"])
+def test_a_signal_leaves_no_scratch_database(project, command, number):
+    project.add("001_a.sql", "select pg_sleep(20), 'mark-1';\n-- rollback:\n--   select 1;\n")
+    running = project.start(command, "--database-url", project.url, "--json")
+    wait_until(lambda: sleeping(project.url, "mark-1"))
+    before = time.monotonic()
+    running.signal(number)
+    done = running.wait()
+    assert time.monotonic() - before < 10
+    assert done.code == 128 + number, done
+    assert done.json["error"]["message"] == "stopped by " + number.name
+    assert (
+        query(project.url, "select datname from pg_database where datname like 'enterprise_ai_scratch_%'")
+        == []
+    )
+    assert not sleeping(project.url, "mark-1")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
-from tests.migrate.conftest import query
+from tests.migrate.conftest import query, wait_until
 
 GOOD = "create table a (id int primary key);\n\n-- rollback:\n-- drop table a;\n"
 
@@ -118,3 +124,26 @@ def test_test_and_migrations_test_are_one_command_that_ignores_DATABASE_URL(proj
     project.add("001_a.sql", GOOD)
     done = project.ok("test", environment={"DATABASE_URL": "postgresql://nowhere.invalid/x"})
     assert "starting a scratch server" in done.err
+
+
+def test_a_signal_leaves_no_scratch_server(project):
+    if sys.version_info < (3, 9):
+        pytest.skip("the embedded PostgreSQL needs Python 3.9")
+    pytest.importorskip("enterprise_ai.embedded")
+    project.add("001_a.sql", "select pg_sleep(30);\n-- rollback:\n--   select 1;\n")
+    folder = Path(tempfile.mkdtemp(prefix="eai-trial-", dir="/tmp"))
+    try:
+        folder.chmod(0o711)  # the account that runs the server must get through
+        running = project.start("test", environment={"TMPDIR": str(folder)})
+        wait_until(lambda: list(folder.glob("*/pg/data/base/*")), 60)
+        time.sleep(2)
+        running.signal(signal.SIGTERM)
+        done = running.wait()
+        assert done.code == 128 + signal.SIGTERM, done
+        assert list(folder.iterdir()) == []
+        assert (
+            str(folder)
+            not in subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, check=True).stdout.decode()
+        )
+    finally:
+        shutil.rmtree(str(folder), ignore_errors=True)

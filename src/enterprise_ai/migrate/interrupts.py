@@ -59,3 +59,41 @@ class Interrupts:
         self.requested = number
         signal.signal(number, signal.SIG_DFL)
         os.write(self._write, b"!")
+
+
+class Unwinding:
+    """While entered, a signal that would end the process ends the block instead, so that it gives back what it holds.
+
+    Then `Interrupted` is raised, with this `state`.  A second signal of the same kind acts at once.
+    """
+
+    def __init__(self, state: str, *, signals: bool = True) -> None:
+        self._state = state
+        self._signals = _SIGNALS if signals else ()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in self._signals:
+            before = signal.getsignal(number)
+            if before in (signal.SIG_DFL, signal.default_int_handler):
+                self._before[number] = before
+                signal.signal(number, self._stop)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        if isinstance(error, _Stopped) and error.number in self._before:
+            name = signal.Signals(error.number).name
+            raise Interrupted(f"stopped by {name}", signal=error.number, state=self._state) from None
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise _Stopped(number)
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal came while a block was entered that unwinds."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number

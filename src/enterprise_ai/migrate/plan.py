@@ -7,6 +7,7 @@ from . import history as _history
 from . import sql
 from .connection import Connection
 from .errors import DONE, FAILED
+from .interrupts import Unwinding
 from .observe import Observer
 from .records import NamedTuple
 from .rehearsal import FilePlan, Rehearsal, TouchesSharedObjects
@@ -79,7 +80,8 @@ def plan(migrator: Migrator, target: str | None, *, on_database: bool) -> PlanRe
 def _on_copy(
     migrator: Migrator, connection: Connection, history: History, checked: list[Checked], notes: list[str]
 ) -> tuple[list[FilePlan], str]:
-    with scratch_database(migrator._target) as scratch:
+    gone = Unwinding("Nothing was changed; the scratch copy is gone.", signals=migrator._signals)
+    with gone, scratch_database(migrator._target) as scratch:
         how = copy_schema(connection, migrator._target, history, scratch, notes.append)
         session = Connection(scratch)
         try:

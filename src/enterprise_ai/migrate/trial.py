@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 
 from . import catalogue as _catalogue
 from . import history as _history
 from .connection import Connection, wait_for
 from .drift import differences, tell
-from .errors import DONE, FAILED, FileError, UsageError
+from .embedded import scratch_server
+from .errors import DONE, FAILED, FileError
 from .files import canonical
+from .interrupts import Unwinding
 from .migrator import Migrator
 from .observe import Observer
 from .plan_report import effect_lines
@@ -25,7 +26,7 @@ from .target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator
+    from typing import Any
 
     from .catalogue import Objects
     from .files import MigrationFile
@@ -170,31 +171,6 @@ def _told(expected: Objects, live: Objects, migration: str) -> list[str]:
     return told
 
 
-@contextmanager
-def scratch_server(printer: Printer) -> Iterator[str]:
-    """Run an embedded server of our own for the length of the trial, with nothing in it."""
-    import sys
-    import tempfile
-    from pathlib import Path
-
-    if sys.version_info < (3, 9):
-        raise UsageError(
-            "the embedded PostgreSQL needs Python 3.9 or newer",
-            advice="Name a server on which scratch databases may be made:  test --database-url URL",
-        )
-    from enterprise_ai.embedded import EmbeddedServer
-
-    with tempfile.TemporaryDirectory(prefix="enterprise-ai-") as folder:
-        os.chmod(folder, 0o711)  # noqa: PTH101  the account that runs the server must get through
-        server = EmbeddedServer(Path(folder) / "pg", fast=True)
-        printer.say("starting a scratch server")
-        try:
-            with server.lease():
-                yield server.url("postgres")
-        finally:
-            server.destroy()
-
-
 def annotation(finding: Finding) -> str:
     """Write a finding as a command that GitHub Actions shows beside the line."""
     path = os.path.relpath(finding.file)
@@ -218,11 +194,13 @@ def command(
     folder: str, url: str | None, printer: Printer, *, wait: float, ci: bool, json: bool
 ) -> tuple[int, dict[str, Any]]:
     """Run the command: print for a person or for GitHub unless `json`; return exit code and document."""
+    gone = Unwinding("The trial did not come to its end; its databases are gone.")
     if url is not None:
         wait_for(Target(url), wait, printer.say).close()
-        result = Trial(folder, url, printer).run()
+        with gone:
+            result = Trial(folder, url, printer).run()
     else:
-        with scratch_server(printer) as started:
+        with gone, scratch_server(printer.say) as started:
             result = Trial(folder, started, printer).run()
     errors = [one for one in result.findings if one.level == "error"]
     if not json:
