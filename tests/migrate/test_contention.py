@@ -204,3 +204,19 @@ def test_looking_for_blockers_does_not_disturb_a_slow_file(project):
     project.add("002_b.sql", "select pg_sleep(0.2);\ncreate table b (id int);\n")
     project.ok("migrate")
     assert history(project.url) == ["001_a.sql", "002_b.sql"]
+
+
+def test_a_login_that_works_in_another_role_hears_of_the_blocker_too(project, login):
+    owner, _ = login()
+    name, url = login(f"grant {owner} to {{}}")
+    query(project.url, f"grant all on schema public to {owner}; alter role {name} noinherit")
+    query(project.url, f"alter role {name} set role = {owner}")
+    query(project.url, f"create table busy (id int); alter table busy owner to {owner}")
+    cursor = hold(project.url)
+    try:
+        project.add("001_a.sql", "alter table busy add column x int;\n")
+        done = project.migrate("--lock-timeout", "0.4", "--lock-attempts", "1", url=url)
+        assert done.code == 1, done
+        assert "Blocked by pid" in done.err
+    finally:
+        cursor.connection.close()

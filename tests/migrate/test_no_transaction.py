@@ -526,3 +526,52 @@ def test_a_rollback_block_is_checked_by_verify(project):
     done = project.run("verify")
     assert done.code == 7
     assert "t.b" in done.out
+
+
+def test_a_login_that_works_in_another_role_runs_such_files_too(project, login):
+    """ALTER ROLE … SET role: the history is the other role's, and sessions of the login are not for it to see."""
+    owner, _ = login("create schema of_{0} authorization {0}")
+    name, url = login(f"grant {owner} to {{}}")
+    query(project.url, f"alter role {name} noinherit; alter role {name} set role = {owner}")
+    query(project.url, f"alter role {name} set search_path = of_{owner}")
+    project.add("001_t.sql", "create table t (id int);\n")
+    project.add(
+        "002_i.sql",
+        HEAD + "set role none;\nset role " + owner + ";\ncreate index concurrently t_id on t (id);\n"
+        "insert into t values (1);\nselect 1 / count(*) from t where id = 2;\n",
+    )
+    done = project.migrate(url=url)
+    assert done.code == 1, done
+    assert "goes on at statement 5" in done.err
+    project.add(
+        "002_i.sql",
+        HEAD + "set role none;\nset role " + owner + ";\ncreate index concurrently t_id on t (id);\n"
+        "insert into t values (1);\nselect 1 / count(*) from t where id = 1;\n",
+    )
+    project.ok("migrate", url=url)
+    assert query(
+        project.url, f"select migration_name, executed_by from of_{owner}.schema_migrations order by id"
+    ) == [("001_t.sql", name), ("002_i.sql", name)]
+    assert value(project.url, f"select count(*) from of_{owner}.t") == 1
+    owners = f"select distinct relowner::regrole::text from pg_class where relnamespace = 'of_{owner}'::regnamespace"
+    assert query(project.url, owners) == [(owner,)]
+
+
+@pytest.mark.parametrize("style", ["SQL, DMY", "German", "Postgres"])
+def test_the_times_of_the_journal_are_read_as_they_were_written(project, login, style):
+    name, url = login("grant all on schema public to {}")
+    query(
+        project.url,
+        f"alter role {name} set datestyle = '{style}'; alter role {name} set timezone = 'Asia/Kolkata'",
+    )
+    project.add("001_t.sql", "create table t (id int);\n")
+    project.add(
+        "002_i.sql", HEAD + "create index concurrently t_id on t (id);\nselect pg_sleep(20), 'mark-1';\n"
+    )
+    running = project.start("migrate", url=url)
+    wait_until(lambda: sleeping(project.url, "mark-1"))
+    running.kill()
+    running.wait()
+    done = project.run("resolve", "002_i.sql", "--as", "pending", url=url)
+    assert done.code == 5, done
+    assert "still runs on the server" in done.err

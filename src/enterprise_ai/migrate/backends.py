@@ -46,7 +46,7 @@ def still_running(connection: Connection, step: Step) -> bool:
     return bool(
         connection.query(
             f"select 1 from pg_catalog.pg_stat_activity where pid operator(pg_catalog.=) {step.pid} "
-            f"and coalesce(backend_start, {sql.quote(step.backend_start)}::timestamptz) operator(pg_catalog.=) "
+            f"and coalesce(backend_start, {sql.quote(step.backend_start)}::timestamptz) operator(pg_catalog.<=) "
             f"{sql.quote(step.backend_start)}::timestamptz"
         )
     )

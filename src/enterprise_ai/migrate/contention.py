@@ -42,7 +42,7 @@ select b.pid::text, a.usename::text, a.application_name, a.state,
 from pg_stat_activity as waiting
 cross join lateral unnest(pg_blocking_pids(waiting.pid)) as b (pid)
 left join pg_stat_activity as a on a.pid = b.pid
-where waiting.pid = {pid} and waiting.wait_event_type = 'Lock'
+where waiting.pid = {pid} and coalesce(waiting.wait_event_type, 'Lock') = 'Lock'  -- null: not for us to see
 order by a.xact_start nulls last
 """
 

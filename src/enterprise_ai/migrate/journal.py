@@ -26,7 +26,7 @@ Step = NamedTuple(
         ("relation", "str | None"),  # oid of the table or partition that it is about
         ("before", "str | None"),  # oid of what it makes or drops, before it started
         ("pid", int),
-        ("backend_start", str),
+        ("backend_start", str),  # at the latest: a session that began later is another one with the same pid
         ("is_done", bool),
         ("error", "str | None"),
     ],
@@ -62,7 +62,8 @@ class Journal:
 
     def __init__(self, target: Target, history: History) -> None:
         self.connection = Connection(target)
-        self.connection.query("set search_path = pg_catalog")
+        # Times that were written as text here are read in the same form, whatever the login's settings.
+        self.connection.query("set search_path = pg_catalog; set datestyle = 'ISO'; set timezone = 'UTC'")
         self._history = history
 
     def __enter__(self) -> Journal:
@@ -83,6 +84,10 @@ class Journal:
                 advice=f"GRANT CREATE ON SCHEMA {sql.name(self._history.schema)} "
                 f"TO {sql.name(self._history.user)};",
             ) from error
+
+    def now(self) -> str:
+        """Return a moment at which a session that was opened before is there."""
+        return self.connection.query("select clock_timestamp()::text")[0][0] or ""
 
     def steps(self, name: str) -> list[Step]:
         """Return what is known of a file, in the order of its statements."""

@@ -92,7 +92,7 @@ def accept(migrator: Migrator, name: str, reason: str | None) -> AcceptResult:
 def resolve(migrator: Migrator, name: str, *, applied: bool) -> ResolveResult:
     """Answer whether the statement at which a no-transaction file stopped took effect."""
     file = migrator._file(name)
-    with _locked(migrator) as (connection, history), Journal(migrator._target, history) as journal:
+    with _locked(migrator) as (_, history), Journal(migrator._target, history) as journal:
         steps = journal.steps(file.name)
         if not steps:
             raise UsageError(
@@ -105,7 +105,7 @@ def resolve(migrator: Migrator, name: str, *, applied: bool) -> ResolveResult:
                 state="Nothing was changed.",
                 advice="Run migrate: it goes on where it stopped.",
             )
-        if step.error is None and still_running(connection, step):
+        if step.error is None and still_running(journal.connection, step):
             raise LockNotObtained(
                 f"statement {step.number} of {file.name} still runs on the server (pid {step.pid})",
                 state="Nothing was changed.",

@@ -1,4 +1,3 @@
-# ruff: noqa: S608  only numbers and quoted literals are put into these queries
 """How a file runs outside a transaction: statement by statement, each noted before it starts and when it is done."""
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     pass
 
-# What the note of a statement must not depend on; all of it ends with the statement's transaction.
+# What the note of a statement must not depend on; all of it ends with the statement's transaction.  The role is
+# the one that the session began with, which ALTER ROLE … SET role may have chosen.
 _AS_OURSELVES = (
-    "set constraints all immediate; set local session authorization default; set local role none; "
-    "set local search_path = pg_catalog; "
+    "set constraints all immediate; set local session authorization default; "
+    "select pg_catalog.set_config('role', {role}, true); set local search_path = pg_catalog; "
 )
 #: The server says that a statement cannot run in a transaction, or wants to end it.
 _NEEDS_NO_TRANSACTION = ("25001", "2D000")
@@ -75,11 +75,9 @@ class StepRun(FileRun):
         settings = f"set lock_timeout = {lock_timeout}"
         if self.timeouts[1] is not None:
             settings += f"; set statement_timeout = {self.timeouts[1]}"
-        row = self.session.connection.query(
-            settings + "; select pid::text, backend_start::text from pg_catalog.pg_stat_activity "
-            "where pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()"
-        )[0]
-        self._backend = (int(row[0] or 0), row[1] or "")
+        row = self.session.connection.query(settings + "; select pg_catalog.current_setting('role')")[0]
+        self._role = row[0] or "none"
+        self._backend = (self.session.connection.pid, self._journal.now())
         if self.lookout is not None:
             self.lookout.pid = self._backend[0]
         number = 0
@@ -172,7 +170,7 @@ class StepRun(FileRun):
         self._run(batch)
         note = f"{_journal.done(self.history, step)} and {mark} = {sql.quote(before)} returning '1'"
         try:
-            if not session.query(_AS_OURSELVES + note):
+            if not session.query(_AS_OURSELVES.format(role=sql.quote(self._role)) + note):
                 raise self._broken(f"changed {self.history.table}, the history of migrations")
             session.query("commit")
         except ServerError as error:
