@@ -200,6 +200,12 @@ def test_a_file_that_drops_the_history_fails_cleanly(project):
         "truncate schema_migrations;",
         "insert into schema_migrations (migration_name, checksum, execution_time_ms) values ('x', 'y', 1);",
         "drop schema public cascade; create schema public;",
+        "alter table schema_migrations add check (id < 3);",
+        "create rule r as on update to schema_migrations do instead nothing;",
+        "alter table schema_migrations enable row level security;",
+        "create function f() returns trigger language plpgsql as 'begin return new; end';\n"
+        "create trigger t after insert on schema_migrations for each row execute function f();",
+        "drop table schema_migrations_texts;",
     ):
         project.add("002_b.sql", "create table b (id int);\n" + text)
         done = project.migrate()
@@ -207,6 +213,29 @@ def test_a_file_that_drops_the_history_fails_cleanly(project):
         assert "schema_migrations" in done.err, text
         assert history(project.url) == ["001_a.sql"], text
         assert tables(project.url) == ["a"], text
+
+
+def test_what_is_done_to_all_tables_alike_does_not_change_the_history(project):
+    project.add("001_a.sql", "create table a (id int);")
+    project.add(
+        "002_b.sql",
+        "grant select on all tables in schema public to public; comment on table schema_migrations is 'x';\n"
+        "create index on schema_migrations (executed_at); analyze schema_migrations;\n"
+        "lock table schema_migrations in access exclusive mode;",
+    )
+    project.ok("migrate")
+    assert history(project.url) == ["001_a.sql", "002_b.sql"]
+
+
+@pytest.mark.parametrize("suffix", ["texts", "removed"])
+def test_a_foreign_table_with_the_name_of_another_of_ours_is_refused_and_left_alone(project, suffix):
+    query(project.url, f"create table schema_migrations_{suffix} (x int)")
+    project.add("001_a.sql", "create table a (id int);")
+    done = project.migrate()
+    assert done.code == 6, done
+    assert "Nothing was run, nothing was changed." in done.err
+    found = query(project.url, "select relname from pg_class where relnamespace = 'public'::regnamespace")
+    assert found == [(f"schema_migrations_{suffix}",)]
 
 
 def test_a_foreign_table_of_that_name_is_refused_and_left_alone(project):

@@ -104,8 +104,16 @@ create table if not exists {removed} (
     executed_by       text        not null
 );
 comment on table {removed} is
-    'One row for each record that a rollback took out of schema_migrations: who, when and why.'
+    'One row for each record that a rollback took out of schema_migrations: who, when and why.';
+-- What was there already must be ours, or nothing is made.
+select checksum, part, content from {texts} limit 0;
+select removed_at, removed_by, reason, migration_name, executed_at, checksum, execution_time_ms, executed_by
+from {removed} limit 0
 """
+
+
+_UNTOUCHED = "Nothing was run, nothing was changed."
+_ANOTHER_TOOL = "It is another tool's. Rename it, or use a login with another schema in its search_path."
 
 
 class History:
@@ -168,6 +176,12 @@ class History:
                 connection.query("rollback")
             if error.sqlstate == "42501":
                 raise self._not_allowed() from error
+            if error.sqlstate == "42703":
+                raise HistoryDisagrees(
+                    f"a table that the history needs is there, but is not of this engine ({error})",
+                    state=_UNTOUCHED,
+                    advice=_ANOTHER_TOOL,
+                ) from error
             raise MigrateError(
                 f"cannot create {self.table}: {error} ({error.sqlstate})", state="Nothing was run."
             ) from error
@@ -241,6 +255,6 @@ def _row(line: str) -> Applied:
 def _foreign(history: History, why: str) -> HistoryDisagrees:
     return HistoryDisagrees(
         f"{history.table} exists, but is not the history of this engine ({why})",
-        state="Nothing was run, nothing was changed.",
-        advice="It is another tool's. Rename it, or use a login with another schema in its search_path.",
+        state=_UNTOUCHED,
+        advice=_ANOTHER_TOOL,
     )

@@ -31,8 +31,8 @@ STATE = (
 def fingerprint(history: History) -> str:
     """SQL for what a file must not change: the table itself, and how many of its rows were written.
 
-    Functions alone, without a query of the catalogue: this runs twice for each file.  A row of nulls shows
-    the columns.
+    Little of the catalogue is read: this runs twice for each file.  A row of nulls shows the columns; owner and
+    grants are left out, for GRANT … ON ALL TABLES is what files do.
     """
     oid = history.oid
     counter = "pg_catalog.pg_stat_get_xact_tuples_"
@@ -40,7 +40,9 @@ def fingerprint(history: History) -> str:
         f"pg_catalog.concat_ws('/', pg_catalog.to_regclass({sql.quote(history.table)})::oid, "
         f"pg_catalog.pg_relation_filenode({oid}), "
         f"{counter}inserted({oid}), {counter}updated({oid}), {counter}deleted({oid}), "
-        f"pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::{history.table}, '{{}}')))"
+        f"pg_catalog.to_jsonb(pg_catalog.jsonb_populate_record(null::{history.table}, '{{}}')), "
+        "(select pg_catalog.concat_ws('/', relchecks, relhastriggers, relhasrules, relrowsecurity) "
+        f"from pg_catalog.pg_class where oid operator(pg_catalog.=) {oid}))"
     )
 
 
