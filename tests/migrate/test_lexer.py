@@ -251,3 +251,25 @@ def test_places_are_right_in_a_text_that_comes_in_pieces(tmp_path):
             at += size
         found = place_in("x", iter(pieces), offset)
         assert (found.line, found.column, found.section) == (expected.line, expected.column, expected.section)
+
+
+def test_a_huge_statement_is_not_read_token_by_token(tmp_path, monkeypatch):
+    """That would take ten times as long, each time that more of the file is read."""
+    path = tmp_path / "001_x.sql"
+    rows = ",\n".join(f"({number}, 'it''s; \"{number}\" -- no comment')" for number in range(60000))
+    path.write_text(f"insert into t values {rows};\nselect 1;\n")
+    monkeypatch.delattr(lexer, "_Careful")
+    batches = list(Script(MigrationFile(path.name, 1, str(path))).batches())
+    assert [one.words for batch in batches for one in batch.statements] == [("insert",), ("select",)]
+
+
+def test_a_comment_may_follow_on_the_line_of_a_copy(project):
+    project.add(
+        "001_a.sql", "create table a (id int);\ncopy a from stdin; -- two rows\n1\n2\n\\.\nselect 1;\n"
+    )
+    project.ok("migrate")
+    assert value(project.url, "select sum(id) from a") == 3
+    project.add("002_b.sql", "copy a from stdin; select 1;\n1\n\\.\n")
+    done = project.migrate()
+    assert done.code == 1
+    assert "002_b.sql:1:19" in done.err

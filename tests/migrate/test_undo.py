@@ -199,3 +199,13 @@ def test_rollback_execute_is_in_the_library(project):
     result = Migrator(project.url, migrations=project.folder).rollback("002_x.sql", execute=True)
     assert result.removed == ("003_x.sql", "002_x.sql")
     assert result.executed
+
+
+def test_a_notice_of_a_block_comes_with_its_line_in_the_file(project):
+    project.add(
+        "001_x.sql",
+        "create table a (id int);\n\n\n-- rollback:\n--   drop table a;\n--   do $$ begin\n"
+        "--     raise notice 'gone'; end $$;\n",
+    )
+    project.ok("migrate")
+    assert "001_x.sql:6: NOTICE: gone" in project.ok("rollback", "001_x.sql", "--execute").err

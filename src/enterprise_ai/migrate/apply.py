@@ -254,7 +254,8 @@ class _Watch(Watcher):
 
     def notice(self, index: int, notice: dict[str, str]) -> None:
         statements = self._batch.statements
-        line = self._batch.line_at(statements[min(index, len(statements) - 1)].start)
+        start = statements[min(index, len(statements) - 1)].start
+        line = self._run.checked.script.line_of(self._batch, start)
         self._run.listener.notice(self._run.file.name, line, notice)
 
 

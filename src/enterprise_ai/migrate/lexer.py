@@ -106,21 +106,30 @@ def scan(text: str, start: int, final: bool, backslashes: bool = False) -> State
     if word is not None and not backslashes:
         first = word.group().lower()
         if first not in _CAREFUL:
-            end = _plain_end(text, word.end())
+            end = _plain_end(text, word.end(), final)
             if end is not None:
                 return tuple.__new__(Statement, (start, end, (first,), False))  # there may be very many
     return _Careful(text, start, final, backslashes).scan()
 
 
-def _plain_end(text: str, position: int) -> int | None:
-    """Return where a statement ends that holds nothing difficult, or None when it does or goes on."""
+def _plain_end(text: str, position: int, final: bool) -> int | None:
+    """Return where a statement ends that holds nothing difficult, or None when it does; raise `NeedMore`."""
     while True:
         reached = _PLAIN.match(text, position).end()  # type: ignore[union-attr]
         if text.startswith(";", reached):
             return reached + 1
         if reached == position:
-            return None
+            break
         position = reached
+    if not final and _is_cut_off(text, reached):
+        raise NeedMore  # to look at each token of a huge statement first would take ten times as long
+    return None
+
+
+def _is_cut_off(text: str, position: int) -> bool:
+    """Tell whether the text ends here, or in a quoted string or name that begins here."""
+    quote = text[position : position + 1]
+    return not quote or (quote in "'\"" and text.find(quote, position + 1) < 0)
 
 
 class _Careful:

@@ -149,6 +149,10 @@ class Script:
         if len(found) < 2 and all(batch.data is None for batch in found):
             self._cut = found
 
+    def line_of(self, batch: Batch, offset: int) -> int:
+        """Return the line of an offset inside a batch, in the file that a person reads."""
+        return batch.line_at(offset)
+
     def place(self, offset: int) -> Place:
         """Name the place of a character of the file, for a person."""
         return place_in(self.file.name, self.pieces(), offset)
@@ -272,7 +276,7 @@ class _Cutter:
         self._whole_line(0)
         end = _LINE_END.search(self.window)
         rest = self.window[: end.start()] if end else self.window
-        if rest.strip():
+        if rest.strip() and not rest.lstrip().startswith("--"):
             raise self._refuse("COPY FROM stdin must be the last statement on its line", 0)
         self._drop(end.end() if end else len(self.window))
         batch.data = self._data()

@@ -53,6 +53,10 @@ class Undo(Script):
         block, file = max((line for line in self._lines if line[0] <= offset), default=(0, 0))
         return place_in(self.file.name, iter([self._whole]), file + offset - block)
 
+    def line_of(self, batch: Batch, offset: int) -> int:
+        """Return the line in the file."""
+        return self.place(batch.offset + offset).line
+
     def _block(self) -> str:
         """Take the block out of the comments at the end of the file; raise `FileError` when there is none."""
         found = list(_lines_of_block(self._whole))
