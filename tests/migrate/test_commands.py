@@ -235,3 +235,25 @@ def test_the_runner_is_executable():
     assert os.access(str(RUNNER), os.X_OK)
     assert RUNNER.read_text().startswith("#!/usr/bin/env python3\n")
     assert ROOT in RUNNER.parents
+
+
+def test_a_target_below_what_is_pending_does_not_count_as_up_to_date(project):
+    for number in (1, 2, 3):
+        project.add(f"00{number}_x.sql", f"create table t{number} (id int);\n")
+    project.ok("migrate", "--target", "001_x.sql")
+    done = project.ok("migrate", "--target", "001_x.sql")
+    assert "up to date" not in done.out
+    assert "2 pending" in done.out
+    assert project.ok("migrate", "--target", "001_x.sql", "--json").json["pending"] == [
+        "002_x.sql",
+        "003_x.sql",
+    ]
+
+
+def test_a_target_is_named_as_a_person_names_a_file(project):
+    project.add("001_x.sql", "select 1;\n")
+    project.add("002_x.sql", "select 2;\n")
+    project.ok("migrate", "--target", str(project.folder / "001_x.sql"))
+    assert history(project.url) == ["001_x.sql"]
+    project.ok("migrate", "--target", "./002_x")
+    assert history(project.url) == ["001_x.sql", "002_x.sql"]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import uuid
+
 import pytest
 
-from tests.migrate.conftest import value
+from enterprise_ai.migrate.cli import main
+from enterprise_ai.migrate.migrator import Migrator
+from tests.migrate.conftest import RUNNER, drop_database, history, query, value
 
 
 def fail(project, text, name="003_x.sql"):
@@ -237,3 +244,43 @@ def test_statement_timeout_is_explained(project):
     assert done.code == 1
     assert "57014" in done.err
     assert "--statement-timeout" in done.err
+
+
+def test_a_character_that_the_database_cannot_hold_is_pointed_at(project, server):
+    name = "l_" + uuid.uuid4().hex[:12]
+    query(
+        server.url("postgres"),
+        f"create database {name} template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'",
+    )
+    try:
+        project.url = server.url(name)
+        error = fail(project, "select 1;\n-- é\nselect 'é',\n  'a😀b';\n")
+        assert "003_x.sql:4:5" in error
+        assert caret(error) == "😀"
+        assert "(22P05)" in error
+        assert "a database in UTF-8" in error
+    finally:
+        drop_database(server, name)
+
+
+def test_an_error_nobody_thought_of_is_no_traceback(project, monkeypatch, capsys):
+    def broken(*_, **__):
+        raise ValueError("postgresql://u:secret@h/d")
+
+    monkeypatch.setattr(Migrator, "migrate", broken)
+    argv = ["migrate", "--database-url", project.url, "--migrations", str(project.folder), "--json"]
+    assert main(argv) == 1
+    said = capsys.readouterr()
+    assert "ValueError at tests.migrate.test_errors" in said.err
+    assert "Traceback" not in said.err
+    assert json.loads(said.out)["exit_code"] == 1
+    assert "secret" not in said.out + said.err
+    with pytest.raises(ValueError, match="secret"):
+        main([*argv, "--debug"])
+
+
+def test_output_that_is_closed_stops_no_migration(project):
+    project.add("001_a.sql", "do $$ begin raise notice 'x'; end $$;\ncreate table a (id int);\n")
+    command = f"{sys.executable} {RUNNER} migrate --migrations {project.folder} --database-url '{project.url}' >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert history(project.url) == ["001_a.sql"]

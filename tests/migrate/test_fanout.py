@@ -208,3 +208,24 @@ def test_a_schema_that_is_not_there_is_named(project, url):
     assert done.code == 2
     assert 'there is no schema "nowhere"' in done.err
     assert tables(url) == []
+
+
+def test_a_file_that_is_no_text_and_a_row_of_nothing_are_refused(project, tmp_path):
+    project.add("001_a.sql", "create table a (id int);\n")
+    path = tmp_path / "places"
+    path.write_bytes(b"one\n\xff\xfe\n")
+    for each, said in ((str(path), "is not UTF-8"), ("select null as database", "is null")):
+        done = project.migrate("--each", each)
+        assert done.code == 2, done
+        assert said in done.err
+    assert tables(project.url) == []
+
+
+def test_a_url_without_its_head_in_the_file_is_refused_without_quoting_it(project, tmp_path):
+    project.add("001_a.sql", "create table a (id int);\n")
+    path = tmp_path / "places"
+    path.write_text("# one place\nada:Sn8wfl4ke@h/x\n")
+    done = project.migrate("--each", str(path), "--json")
+    assert done.code == 2, done
+    assert f"{path}:2: the database URL must start with postgresql://" in done.err
+    assert "Sn8wfl4ke" not in done.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -252,3 +253,57 @@ def test_memory_stays_flat_however_long_a_file_is(project):
     assert path.stat().st_size > 10_000_000
     assert peak() - small < 5_000_000
     assert value(project.url, "select count(*) from a") == 8000
+
+
+@pytest.mark.parametrize("name", [b"002_\xff.sql", b"002_a\nb.sql", b"002_a\x1fb.sql", b"002_a\x7f.sql"])
+def test_a_name_that_cannot_be_told_is_left_out_with_a_warning(project, name):
+    project.add("001_a.sql", "create table a (id int);\n")
+    project.add(os.fsdecode(name), "create table b (id int);\n")
+    for command in ("migrate", "status"):
+        assert "is not a migration and is left out" in project.ok(command).err
+    assert history(project.url) == ["001_a.sql"]
+
+
+def test_a_name_beyond_ascii_is_fine_whatever_the_terminal_can_show(project):
+    project.add("001_größe_😀.sql", "do $$ begin raise notice 'grüße'; end $$;\n")
+    done = project.ok("migrate", environment={"PYTHONIOENCODING": "ascii"})
+    assert "001_gr\\xf6" in done.out
+    assert history(project.url) == ["001_größe_😀.sql"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "-- Migrate: No-Transaction\n",
+        "/* a /* b */ c */\n--migrate:no-transaction\n",
+        "-- migrate:  no-transaction \r\n",
+    ],
+)
+def test_a_directive_is_read_however_it_is_written(project, head):
+    project.add("001_a.sql", head + "vacuum;\n")
+    project.ok("migrate")
+
+
+def test_a_directive_without_its_colon_is_no_comment(project):
+    project.add("001_a.sql", "-- migrate data of the shop\n-- migrate no-transaction\nselect 1;\n")
+    done = project.migrate()
+    assert done.code == 1
+    assert "001_a.sql:2:4" in done.err
+    assert '-- migrate: no-transaction"' in done.err
+
+
+def test_a_time_limit_is_never_rounded_to_none(project):
+    shown = "do $$ begin raise notice '<%>', current_setting('lock_timeout'); end $$;\n"
+    project.add("001_a.sql", "-- migrate: lock-timeout=0.2ms\n" + shown)
+    project.add("002_b.sql", shown)
+    project.add("003_c.sql", "-- migrate: lock-timeout=0\n" + shown)
+    said = project.ok("migrate", "--lock-timeout", "0.0002").err
+    assert [line.split("<")[1] for line in said.splitlines()] == ["1ms>", "1ms>", "0>"]
+
+
+def test_a_time_limit_that_the_server_cannot_count_is_refused_by_line(project):
+    project.add("001_a.sql", "-- migrate: statement-timeout=999999h\nselect 1;\n")
+    done = project.migrate()
+    assert done.code == 1
+    assert "001_a.sql:1:4" in done.err
+    assert "24 days" in done.err

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from enterprise_ai.migrate.connection import Connection
+from enterprise_ai.migrate.target import Target
 from tests.migrate.conftest import value
 
 PASSWORD = "Sn8wfl4ke/Z0rr0@Quux#Blorp%41:Fnord"
@@ -149,3 +153,89 @@ def test_a_database_that_does_not_exist(project, account):
     done = silent(project.migrate(url=f"postgresql://{name}:{ENCODED}@{host}/nope"))
     assert done.code == 4
     assert "createdb" in done.err
+
+
+@pytest.mark.parametrize(
+    "url", ["u:Sn8wfl4ke@h/d", "postgresql:/u:Sn8wfl4ke@h/d", "u:Sn8wfl4ke", " u:Sn8wfl4ke@h\n"]
+)
+def test_a_url_without_its_head_is_no_name_of_a_database(project, url):
+    project.add("001_a.sql", "select 1;\n")
+    for command in ("status", "migrate"):
+        done = silent(project.run(command, "--json", url=url))
+        assert done.code == 4, done
+        assert "must start with postgresql://" in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status", "{}"],
+        ["{}", "status"],
+        ["rollback", "{}"],
+        ["migrate", "--target", "{}"],
+        ["migrate", "--lock-timeout", "{}"],
+        ["migrate", "--each", "{}"],
+    ],
+)
+def test_a_url_in_the_wrong_place_is_not_printed(project, words):
+    project.add("001_a.sql", "select 1;\n")
+    for url in ("postgresql://u:Sn8wfl4ke@h/d", "u:Sn8wfl4ke@h", "host=h password=Sn8wfl4ke"):
+        done = silent(project.run(*[word.format(url) for word in words], "--json"))
+        assert done.code == 2, done
+
+
+def test_an_empty_url_is_refused_and_not_passed_over(project):
+    """A variable that is not set would mean whichever database is found next."""
+    project.add("001_a.sql", "create table a (id int);\n")
+    for word in ("--database-url=", "--database-url= "):
+        done = project.migrate(word)
+        assert done.code == 2, done
+        assert "--database-url needs URL" in done.err
+    assert "schema_migrations" not in str(value(project.url, "select array_agg(relname) from pg_class"))
+
+
+def test_white_space_around_a_url_is_passed_over(project):
+    project.add("001_a.sql", "select 1;\n")
+    project.ok("migrate", url=project.url + "\n")
+    project.ok("status", "--check", "--database-url", project.url + " ")
+
+
+def test_no_secret_is_among_the_arguments_of_pg_dump(project, tmp_path):
+    program, said = tmp_path / "pg_dump", tmp_path / "said"
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 99" && exit\n'
+        f'echo "$@" >> {said}; exit 1\n'
+    )
+    program.chmod(0o755)
+    project.add("001_a.sql", "create table a (id int);\n")
+    project.ok("migrate")
+    project.add("002_b.sql", "create table b (id int);\n")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    for secret in ("password", "sslpassword"):
+        done = silent(project.ok("plan", url=f"{project.url}&{secret}=Sn8wfl4ke", environment=environment))
+        assert "built anew from the applied migrations" in done.out
+    assert "dbname=" in said.read_text()  # the first one was asked
+    assert "Sn8wfl4ke" not in said.read_text()
+
+
+def test_keepalives_are_on_unless_the_url_says_otherwise(project, account):
+    name, host, database = account
+    for options, idle in (("", 30), ("?keepalives_idle=77", 77)):
+        connection = Connection(Target(f"postgresql://{name}:{ENCODED}@{host}/{database}{options}"))
+        try:
+            with socket.fromfd(
+                connection._library.PQsocket(connection._handle), socket.AF_INET, socket.SOCK_STREAM
+            ) as line:
+                assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
+        finally:
+            connection.close()
+
+
+def test_a_login_without_a_free_connection_is_told_how_many_a_run_needs(project, login):
+    _, url = login("grant all on schema public to {}", "alter role {} connection limit 2")
+    project.add("001_a.sql", "create table a (id int);\n")
+    done = project.migrate(url=url)
+    assert done.code == 4, done
+    assert "three connections" in done.err
+    assert value(project.url, "select to_regclass('a')") is None

@@ -23,8 +23,8 @@ _BY_STATE = {
     "53200": "The server ran out of memory or of lock slots (max_locks_per_transaction).",
     "55P03": "Another session holds a lock on it. Run again, or allow more time with --lock-timeout SECONDS.",
     "55P04": "A new enum value can be used only after it is committed: move its use to the next file.",
-    "57014": "Allow more time with --statement-timeout SECONDS, or in the file:\n"
-    "-- migrate: statement-timeout=10min",
+    "57014": "Somebody cancelled it, or it took longer than statement_timeout allows: run again, or allow more time\n"
+    "with --statement-timeout SECONDS, or in the file:  -- migrate: statement-timeout=10min",
     "57P01": "The server was shut down, or an administrator ended the session. Run again.",
 }
 
@@ -47,6 +47,8 @@ def advice_for(fields: dict[str, str]) -> str:
     if state in ("58P01", "0A000") and "extension" in message:
         name = re.sub(r"^.*/([^/]+)\.control$", r"\1", name)
         return _extension(name)
+    if state == "22P05" and "0x" in message:
+        return "The database's encoding has no such character: leave it out, or use a database in UTF-8."
     return _BY_STATE.get(state, "")
 
 

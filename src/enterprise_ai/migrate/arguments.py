@@ -21,6 +21,18 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _url(text: str) -> str:
+    if not text.strip():  # a variable that is not set must not mean whichever database is found next
+        raise ValueError(text)
+    return text.strip()
+
+
+def _file_name(word: str) -> str:
+    """Take a file as a person names it: with its directory, or without its ending."""
+    name = word.rpartition("/")[2]
+    return name if name.endswith(".sql") else name + ".sql"
+
+
 def _answer(text: str) -> str:
     if text not in ("applied", "pending"):
         raise ValueError(text)
@@ -38,7 +50,7 @@ def _count(text: str) -> int:
 _COMMON: dict[str, tuple[str, Callable[[str], Value], str]] = {
     "--database-url": (
         "URL",
-        str,
+        _url,
         "the database; else DATABASE_URL, else PG* variables, else the embedded server",
     ),
     "--migrations": ("DIR", str, "the directory of files NNN_description.sql"),
@@ -48,7 +60,7 @@ _COMMON: dict[str, tuple[str, Callable[[str], Value], str]] = {
 }
 _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
     "migrate": {
-        "--target": ("FILE", str, "the last file to run"),
+        "--target": ("FILE", _file_name, "the last file to run"),
         "--dry-run": ("", str, "check the pending files and list them; run nothing"),
         "--allow-out-of-order": ("", str, "run a new file although a later one ran already"),
         "--each": (
@@ -64,7 +76,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
     "status": {"--check": ("", str, "exit 3 when something is pending")},
     "verify": {"--accept": ("", str, "take the catalogue as it is now for right")},
     "plan": {
-        "--target": ("FILE", str, "the last file to plan"),
+        "--target": ("FILE", _file_name, "the last file to plan"),
         "--on-database": ("", str, "run in a transaction on the database itself, and roll it back"),
     },
     "test": {"--ci": ("", str, "print findings as annotations of GitHub Actions")},
@@ -175,6 +187,11 @@ def parse(argv: list[str]) -> Arguments:
 _HELP = "--help shows the commands and their options."
 
 
+def shown(word: str) -> str:
+    """Repeat a word of the command line, unless it looks like the URL that was meant for another place."""
+    return "a database URL" if "://" in word or "@" in word or "password" in word else word
+
+
 def _takes_value(name: str) -> bool:
     return any(name in options and options[name][0] for options in (_COMMON, *_OPTIONS.values()))
 
@@ -188,22 +205,16 @@ def _command(found: Arguments, words: list[str]) -> None:
         words = words[1:]
     found.command = words[0]
     if found.command not in COMMANDS:
-        raise UsageError(f"unknown command {words[0]}", advice=_near(words[0], list(COMMANDS)))
+        raise UsageError(f"unknown command {shown(words[0])}", advice=_near(words[0], list(COMMANDS)))
     wanted = _POSITIONALS[found.command]
     if len(words) - 1 < len(wanted) and not found.help:
         raise UsageError("{} needs {}".format(found.command, " ".join(wanted)), advice=_HELP)
     if wanted == ("DESCRIPTION",):
         words = [words[0], " ".join(words[1:])]
     if len(words) - 1 > len(wanted):
-        raise UsageError(f"{found.command} does not take {words[len(wanted) + 1]}", advice=_HELP)
+        raise UsageError(f"{found.command} does not take {shown(words[len(wanted) + 1])}", advice=_HELP)
     if len(words) > 1:
         found.file = _file_name(words[1]) if wanted == ("FILE",) else words[1]
-
-
-def _file_name(word: str) -> str:
-    """Take a file as a person names it: with its directory, or without its ending."""
-    name = word.rpartition("/")[2]
-    return name if name.endswith(".sql") else name + ".sql"
 
 
 def _option(found: Arguments, name: str, value: str | None) -> None:
@@ -224,7 +235,7 @@ def _option(found: Arguments, name: str, value: str | None) -> None:
     try:
         found.put(name, read(value or ""))
     except ValueError:
-        raise UsageError(f"{name} needs {label}, not {value!r}", advice=_HELP) from None
+        raise UsageError(f"{name} needs {label}, not {shown(value or repr(''))}", advice=_HELP) from None
 
 
 def _near(word: str, words: list[str]) -> str:

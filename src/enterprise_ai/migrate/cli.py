@@ -7,7 +7,7 @@ import os
 import sys
 
 from .arguments import COMMANDS, help_text, parse
-from .errors import DISAGREES, DONE, FAILED, PENDING, MigrateError, UsageError
+from .errors import DISAGREES, DONE, FAILED, PENDING, MigrateError
 from .migrator import Migrator
 from .report import Printer
 
@@ -33,6 +33,9 @@ def run(prog: str, migrations: str | None = None) -> NoReturn:
 
     The interpreter is not taken down piece by piece, for that would be a sixth of a no-op run.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # what its encoding cannot show must not stop a migration
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code = main(sys.argv[1:], prog, migrations)
     try:
         sys.stdout.flush()
@@ -55,19 +58,28 @@ def main(argv: list[str] | None = None, prog: str | None = None, migrations: str
         with _stops_at_once():
             return _Command(arguments, printer, migrations).run()
     except MigrateError as error:
-        printer.failure(error)
-        if json:
-            from .failures import document
-
-            _print_json(document(error, argv, printer))
-        if "--debug" in argv:
-            raise
-        return error.exit_code
+        return _failed(error, argv, printer)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
         return 128 + SIGINT
+    except Exception as error:
+        from .failures import unforeseen
+
+        return _failed(unforeseen(error), argv, printer)
+
+
+def _failed(error: MigrateError, argv: list[str], printer: Printer) -> int:
+    """Report an error, with the traceback when that is asked for, and return its exit code."""
+    printer.failure(error)
+    if "--json" in argv:
+        from .failures import document
+
+        _print_json(document(error, argv, printer))
+    if "--debug" in argv:
+        raise
+    return error.exit_code
 
 
 class _Command:
@@ -81,7 +93,7 @@ class _Command:
 
     def run(self) -> int:
         """Run it against the database that is meant, and return the exit code."""
-        url = self.arguments.text("--database-url") or os.environ.get("DATABASE_URL")
+        url = self.arguments.text("--database-url") or os.environ.get("DATABASE_URL", "").strip()
         command: Callable[[str | None], int] = getattr(self, "_" + self.arguments.command)
         if self.arguments.command == "new":
             return command(None)
@@ -140,6 +152,8 @@ class _Command:
             self.printer.line(f"{_files(len(result.pending))} would run; nothing was changed.")
         elif result.done:
             self.printer.line(f"{_files(len(result.done))} done; {_left(len(result.pending))}.")
+        elif result.pending:
+            self.printer.line(f"Nothing to do up to the target; {_left(len(result.pending))}.")
         else:
             self.printer.line(f"Nothing to do: {result.database} is up to date.")
         return DONE
@@ -227,11 +241,6 @@ def default_migrations() -> str:
 
 def _embedded(say: Callable[[str], None]) -> ContextManager[str]:
     """Start or join the embedded PostgreSQL for the length of a command."""
-    if sys.version_info < (3, 9):
-        raise UsageError(
-            "no database was named, and the embedded PostgreSQL needs Python 3.9 or newer",
-            advice='export DATABASE_URL="postgresql://USER:PASSWORD@HOST:5432/DATABASE"',
-        )
     from .embedded import leased
 
     return leased(say)

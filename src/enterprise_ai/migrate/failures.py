@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from .arguments import COMMANDS
-from .errors import FileError, MigrationFailed
+from .errors import FileError, MigrateError, MigrationFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .errors import MigrateError
     from .report import Printer
+
+
+def unforeseen(error: Exception) -> MigrateError:
+    """Turn an error that nobody thought of into ours; its text may quote anything, so only its place is told."""
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return MigrateError(f"{error.strerror or type(error).__name__}{where}")
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "{}:{}".format(trace.tb_frame.f_globals.get("__name__"), trace.tb_lineno) if trace else "?"
+    return MigrateError(
+        f"this is a defect of the engine: {type(error).__name__} at {place}",
+        state="Whatever was not committed is rolled back; the next run begins where this one stopped.",
+        advice="Please report it, with what --debug shows.",
+    )
 
 
 def document(error: MigrateError, argv: list[str], printer: Printer) -> dict[str, Any]:

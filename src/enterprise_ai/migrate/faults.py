@@ -22,6 +22,7 @@ _FRAME = re.compile(
 )
 _INLINE = "inline_code_block"
 _QUOTE = re.compile(r"\$(?:[^\W\d]\w*)?\$|'")
+_OCTETS = re.compile(r"0x[0-9a-f]{2}(?: 0x[0-9a-f]{2})*")
 _LINE = re.compile(r"[^\n]*\n")
 
 
@@ -51,6 +52,8 @@ def _offset(
             at = len(batch.text.encode("utf-8")[:at].decode("utf-8", "ignore"))
         return batch.offset + at
     text = batch.text[statement.start : statement.end]
+    if error.sqlstate == "22P05" and error.completed == 0:
+        return _untranslatable(batch, error)
     inside = (
         _inside(text, error.fields.get("context", ""), _INLINE, error)
         if statement.words[:1] == ("do",)
@@ -59,6 +62,15 @@ def _offset(
     if inside is not None:
         return batch.offset + statement.start + inside
     return _in_earlier_function(batch, statement, error)
+
+
+def _untranslatable(batch: Batch, error: ServerError) -> int | None:
+    """Find the character that the database's encoding lacks; the server says its bytes before it reads a statement."""
+    octets = _OCTETS.search(error.fields.get("message", ""))
+    if octets is None:
+        return None
+    found = batch.text.find(bytes.fromhex(octets.group().replace("0x", "")).decode("utf-8", "replace"))
+    return batch.offset + found if found >= 0 else None
 
 
 def _in_earlier_function(batch: Batch, statement: Statement, error: ServerError) -> int | None:

@@ -124,7 +124,8 @@ def discover(folder: str, warn: Callable[[str], None]) -> list[MigrationFile]:
         if number is not None:
             found.append(MigrationFile(name, number, start + name))
         elif name.lower().endswith(".sql") and not name.startswith("."):
-            warn(f"{name} is not a migration and is left out: a name must be NNN_description.sql")
+            shown = name if name.isprintable() else repr(name)
+            warn(f"{shown} is not a migration and is left out: a name must be NNN_description.sql")
     found.sort(key=lambda file: file.number)
     for earlier, later in zip(found, found[1:]):
         if earlier.number == later.number:
@@ -139,6 +140,8 @@ def discover(folder: str, warn: Callable[[str], None]) -> list[MigrationFile]:
 def number_of(name: str) -> int | None:
     """Return the number of a migration's file name, or None when it is not one."""
     digits, underscore, rest = name.partition("_")
-    if underscore and digits.isdecimal() and digits.isascii() and rest.endswith(".sql") and len(rest) > 4:
+    numbered = underscore and digits.isdecimal() and digits.isascii()
+    # A name with control characters, or with bytes that are no text, could not be told or kept as it is.
+    if numbered and rest.endswith(".sql") and len(rest) > 4 and name.isprintable():
         return int(digits)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from . import history as _history
+from .arguments import shown
 from .connection import wait_for
 from .errors import UsageError, read_only
 from .files import ReadAhead, discover
@@ -105,12 +106,13 @@ class Migrator:
                 return MigrateResult(self.database, (), (), ())
             history = _history.look(connection)
             pending, notes = self._pending(connection, history, last, allow_out_of_order)
-            if not pending or dry_run:
-                if pending:
-                    from .runner import check
+            if dry_run:
+                from .runner import check
 
-                    check(pending, connection)
+                check(pending, connection)
                 return MigrateResult(self.database, (), tuple(file.name for file in pending), tuple(notes))
+            if not pending:
+                return MigrateResult(self.database, (), self._left(history), tuple(notes))
             if history.read_only:
                 raise read_only(len(pending))
             if not self._signals:
@@ -250,7 +252,6 @@ class Migrator:
     ) -> MigrateResult:
         """Run what is pending with the lock held; all is read again, another runner may have been here."""
         from . import journal as _journal
-        from .compare import Comparison
         from .fingerprints import Watch
         from .pooler import refuse_untransacted
         from .results import Done, MigrateResult
@@ -282,8 +283,9 @@ class Migrator:
                 run.session.leave()
                 if done or not all(one.directives.transaction for one in checked):
                     watch.after(run)
-            left = [file.name for file in Comparison(self.files, history.applied).pending[len(checked) :]]
-            return MigrateResult(self.database, tuple(done), tuple(left), tuple(notes))
+            return MigrateResult(
+                self.database, tuple(done), self._left(history)[len(checked) :], tuple(notes)
+            )
         finally:
             run.close()
 
@@ -308,12 +310,18 @@ class Migrator:
             )
         return [file for file in comparison.pending if last is None or file.number <= last.number], notes
 
+    def _left(self, history: History) -> tuple[str, ...]:
+        """Name what this history has not run, in order."""
+        from .compare import Comparison
+
+        return tuple(file.name for file in Comparison(self.files, history.applied).pending)
+
     def _file(self, name: str) -> MigrationFile:
         for file in self.files:
             if name in (file.name, file.name[: -len(".sql")]):
                 return file
         raise UsageError(
-            f"there is no migration {name} in {self.migrations}",
+            f"there is no migration {shown(name)} in {self.migrations}",
             advice=_did_you_mean(name, [file.name for file in self.files]),
         )
 
@@ -325,14 +333,15 @@ class Migrator:
         raise UsageError(
             f"{name} has no record in {self.database}: it never ran there, or was rolled back already"
             if known
-            else f"{name} is neither a file in {self.migrations} nor in the history",
+            else f"{shown(name)} is neither a file in {self.migrations} nor in the history",
             state="Nothing was changed.",
             advice="" if known else _did_you_mean(name, [row.name for row in applied]),
         )
 
 
 def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * 1000)
+    # Never rounded to 0, which would mean to wait for ever.
+    return None if seconds is None else round(seconds * 1000) or int(seconds > 0)
 
 
 def _did_you_mean(name: str, names: list[str]) -> str:

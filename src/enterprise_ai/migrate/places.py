@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 
+from .arguments import shown
 from .connection import Connection
 from .errors import MigrateError, ServerError, UsageError
 from .records import NamedTuple
@@ -42,31 +43,38 @@ def places(each: str, url: str | None) -> list[Place]:
 
 def _from_file(path: str, url: str | None) -> list[Place]:
     found = []
-    with open(path, encoding="utf-8-sig") as lines:  # noqa: PTH123
-        for number, line in enumerate(lines, 1):
-            text = line.strip()
-            if not text or text.startswith("#"):
-                continue
-            try:
-                found.append(
-                    _place(text, None, None, url) if _connects(text) else _place(None, text, None, url)
-                )
-            except MigrateError as error:  # says what is wrong without quoting a secret
-                raise UsageError(
-                    f"{path}:{number}: {error.message}", state="Nothing was run.", advice=error.advice
-                ) from None
+    for number, line in enumerate(_lines(path), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            found.append(_place(text, None, None, url) if _connects(text) else _place(None, text, None, url))
+        except MigrateError as error:  # says what is wrong without quoting a secret
+            raise UsageError(
+                f"{path}:{number}: {error.message}", state="Nothing was run.", advice=error.advice
+            ) from None
     return found
 
 
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123
+            return file.readlines()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", state="Nothing was run.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8", state="Nothing was run.", advice=_FORMS) from error
+
+
 def _connects(text: str) -> bool:
-    return "://" in text or "=" in text
+    return "://" in text or "=" in text or "@" in text
 
 
 def _from_query(query: str, url: str | None) -> list[Place]:
     words = query.split(None, 1)
     if not words or words[0].lower().lstrip("(") not in _QUERY_WORDS:
         raise UsageError(
-            f"--each: there is no file {query}, and it is no query either",
+            f"--each: there is no file {shown(query)}, and it is no query either",
             state="Nothing was run.",
             advice=_FORMS,
         )
@@ -95,6 +103,8 @@ def _from_row(row: dict[str, object], url: str | None) -> Place:
             advice=_FORMS,
         )
     values = {name: str(value) for name, value in row.items() if value is not None}
+    if not values:  # it would mean the database that was asked
+        raise UsageError("--each: a row of the query is null", state="Nothing was run.", advice=_FORMS)
     return _place(values.get("url"), values.get("database"), values.get("schema"), url)
 
 

@@ -23,7 +23,7 @@ class Printer(Listener):
     def __init__(self, out: TextIO, err: TextIO) -> None:
         self._out = out
         self._err = err
-        self._live = err.isatty()
+        self._live = err is not None and err.isatty()  # None: stderr is closed
         self._shown = ""
         self.done: list[Done] = []
 

@@ -167,11 +167,15 @@ def _pg_dump(major: int) -> str | None:
 
 def _dump(program: str, target: Target, say: Callable[[str], None]) -> bytes | None:
     """Dump the schema alone; the password goes through the environment, never through the arguments."""
-    hidden = {"password": "PGPASSWORD"}
     words, environment = [], dict(os.environ)
     for key, value in target.options.items():
-        if key in hidden:
-            environment[hidden[key]] = value
+        if key == "password":
+            environment["PGPASSWORD"] = value
+        elif key in target.secrets:
+            say(
+                f"pg_dump could be given {key} only where others read it; the schema is built from the migrations"
+            )
+            return None
         else:
             words.append("{}='{}'".format(key, value.replace("\\", "\\\\").replace("'", "\\'")))
     if target.database:

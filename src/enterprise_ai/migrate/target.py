@@ -27,16 +27,9 @@ class Target:
         self.url = url
         self.database = database
         self.schema = schema
-        self.options = _parse(url) if url else {}
-        self._secrets = [
-            value
-            for value in (
-                self.options.get("password"),
-                self.options.get("sslpassword"),
-                os.environ.get("PGPASSWORD"),
-            )
-            if value
-        ]
+        self.options, self.secrets = _parse(url) if url else ({}, set())
+        hidden = [self.options[name] for name in self.secrets]
+        self._hidden = [value for value in (*hidden, os.environ.get("PGPASSWORD")) if value]
 
     def parameters(self) -> list[Any]:
         """List the (keyword, value) pairs for libpq; what the user said comes after our defaults and wins."""
@@ -66,7 +59,7 @@ class Target:
 
     def redact(self, text: str) -> str:
         """Take every secret out of a text that somebody else wrote."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
+        for secret in sorted(self._hidden, key=len, reverse=True):
             text = text.replace(secret, _HIDDEN)
         return text
 
@@ -100,8 +93,11 @@ _ENCODE = (
 )
 
 
-def _parse(url: str) -> dict[str, str]:
-    """Read a connection string as libpq does; raise `ConnectionFailed` without quoting any of it."""
+def _parse(url: str) -> tuple[dict[str, str], set[str]]:
+    """Read a connection string as libpq does, and which of its options libpq calls secret.
+
+    Raise `ConnectionFailed` without quoting any of it.
+    """
     if "://" in url and not url.startswith(_SCHEMES) and "=" not in url.split("://", 1)[0]:
         scheme = url.split("://", 1)[0]
         safe = scheme if scheme.replace("+", "").isalnum() and len(scheme) < 25 else "this one"
@@ -110,7 +106,15 @@ def _parse(url: str) -> dict[str, str]:
             advice="postgresql://USER:PASSWORD@HOST:5432/DATABASE",
         )
     if not (url.startswith(_SCHEMES) or "=" in url):
-        return {"dbname": url}
+        if (
+            "@" in url or ":" in url
+        ):  # the name of a database may hold these, but a URL that lacks its head does
+            raise ConnectionFailed(
+                "the database URL must start with postgresql://",
+                advice="postgresql://USER:PASSWORD@HOST:5432/DATABASE\n"
+                "A name of a database with @ or : in it is given as  dbname='NAME'",
+            )
+        return {"dbname": url}, set()
     library = libpq.load()
     message = ctypes.c_void_p()
     parsed = library.PQconninfoParse(url.encode("utf-8", "surrogateescape"), ctypes.byref(message))
@@ -123,14 +127,17 @@ def _parse(url: str) -> dict[str, str]:
             "the connection string cannot be read: it is neither a URL nor a list of key=value",
             advice="Put single quotes around a value with spaces, and a backslash before a quote in it.",
         )
-    found = {}
+    found, secrets = {}, set()
     index = 0
     while parsed[index].keyword:
-        if parsed[index].val:
-            found[parsed[index].keyword.decode()] = parsed[index].val.decode("utf-8", "replace")
+        option = parsed[index]
+        if option.val:
+            found[option.keyword.decode()] = option.val.decode("utf-8", "replace")
+            if option.dispchar == b"*":
+                secrets.add(option.keyword.decode())
         index += 1
     library.PQconninfoFree(parsed)
-    return found
+    return found, secrets
 
 
 def _is_ambiguous(url: str) -> bool:
@@ -158,6 +165,14 @@ _KNOWN = (
     ("no pg_hba.conf entry", "The server's pg_hba.conf does not let this user in from here."),
     ("starting up", "The server is starting: try again, or give --wait SECONDS."),
     ("too many clients", "The server has no free connection: end some, or raise max_connections."),
+    (
+        "connection slots are reserved",
+        "The server has no free connection: end some, or raise max_connections.",
+    ),
+    (
+        "too many connections",
+        "A run takes three connections at a time, a no-transaction file four: allow so many.",
+    ),
     ("does not exist", "Create it first (createdb, createuser), or correct the name in the URL."),
     ("could not translate host name", "Check the host name in the URL."),
     ("timeout expired", "The host does not answer: check host, port and firewall, or give --wait SECONDS."),
