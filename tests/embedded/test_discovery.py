@@ -174,7 +174,8 @@ def test_without_a_system_server_the_wheel_serves(wheel):
 
 @with_wheel
 def test_who_owns_a_database_may_create_the_stand_in_and_run_nothing_as_the_superuser(wheel):
-    with wheel.lease(), psycopg.connect(wheel.url(), autocommit=True) as conn:
+    with wheel.lease(), psycopg.connect(wheel.url()) as conn:
+        conn.execute('drop extension if exists "uuid-ossp" cascade')
         conn.execute("create role mallory")
         conn.execute("create table public.ran (as_role name)")
         conn.execute(
@@ -191,6 +192,7 @@ def test_who_owns_a_database_may_create_the_stand_in_and_run_nothing_as_the_supe
         assert conn.execute("select trap.uuid_generate_v1mc() is not null").fetchone() == (True,)
         conn.execute("reset role")
         assert conn.execute("select as_role from public.ran").fetchall() == []
+        conn.rollback()
 
 
 @with_wheel

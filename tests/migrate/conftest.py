@@ -106,6 +106,12 @@ class Running:
         self.process.send_signal(signal.SIGKILL)
 
 
+def _heed_signals():
+    """Undo what nohup, or a shell that runs the tests in the background, has signals ignored by: it is inherited."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Project:
     """A directory of migrations, and the command line run on it against one database."""
 
@@ -132,6 +138,7 @@ class Project:
                 stderr=subprocess.PIPE,
                 env=env,
                 cwd="/",
+                preexec_fn=_heed_signals,
             )
         )
 

@@ -247,11 +247,12 @@ def scratch(server):
 @pytest.fixture(scope="module")
 def dumped(scratch, version):
     """The dump of a database that our own migrations built."""
-    program = shutil.which("pg_dump")
-    found = (
-        subprocess.run([program, "--version"], capture_output=True, check=True).stdout if program else b"0"
+    # A distribution's pg_dump may be a script that finds no program to hand on to.
+    said = shutil.which("pg_dump") and subprocess.run(
+        ["pg_dump", "--version"], capture_output=True, check=False
     )
-    if int(re.search(rb"\d+", found).group()) < version:
+    found = re.search(rb"\d+", said.stdout) if said else None
+    if not found or int(found.group()) < version:
         pytest.skip("needs a pg_dump as new as the server")
     url = scratch()
     Migrator(url, migrations=ROOT / "migrations").migrate()
