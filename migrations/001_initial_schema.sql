@@ -5012,9 +5012,11 @@ create table authz.permissions (
     requires_approval            boolean     not null default false,
     delegable                    boolean     not null default true,
     minimum_authentication_level smallint    not null default 1,
+    place                        integer     not null generated always as identity (minvalue 0 start with 0),
     created_at                   timestamptz not null default now(),
 
     constraint permissions_pkey primary key (id),
+    constraint permissions_place_key unique (place),
     constraint permissions_resource_type_action_key unique (resource_type, action),
     constraint permissions_name_key unique (name),
     constraint permissions_resource_type_fkey foreign key (resource_type)
@@ -5026,7 +5028,7 @@ create table authz.permissions (
 
 comment on table authz.permissions is 'One row for each action on a type of resource: what a role can carry.';
 comment on column authz.permissions.id is
-    'A small number, the same in every installation, so that the rights of a role fit into an array.';
+    'A number, the same in every installation.';
 comment on column authz.permissions.name is
     'type.action, e.g. conversation.read: what applications ask for and scopes of API keys list.';
 comment on column authz.permissions.requires_approval is
@@ -5034,6 +5036,9 @@ comment on column authz.permissions.requires_approval is
 comment on column authz.permissions.delegable is 'Whoever has it may pass it on for a time.';
 comment on column authz.permissions.minimum_authentication_level is
     'The NIST SP 800-63 level at which the user must have signed in to use it.';
+
+comment on column authz.permissions.place is
+    'Where the rights of a role speak of it (authz.role_rights); each installation has its own order.';
 
 grant select on authz.permissions to enterprise_ai_app;
 grant select, insert, update, delete on authz.permissions to enterprise_ai_operator;
@@ -6462,13 +6467,9 @@ create policy epochs_of_my_tenant on authz.epochs
 grant select on authz.epochs to enterprise_ai_app, enterprise_ai_gateway;
 
 create table authz.role_rights (
-    tenant_id       uuid      not null,
-    role_id         uuid      not null,
-    allowed         integer[] not null,
-    allowed_on_own  integer[] not null,
-    denied          integer[] not null,
-    special_allowed integer[] not null,
-    special_denied  integer[] not null,
+    tenant_id uuid  not null,
+    role_id   uuid  not null,
+    rights    bytea not null,
 
     constraint role_rights_pkey primary key (tenant_id, role_id),
     constraint role_rights_role_id_fkey foreign key (tenant_id, role_id)
@@ -6476,13 +6477,11 @@ create table authz.role_rights (
 );
 
 comment on table authz.role_rights is
-    'One row for each role that carries anything: the permissions it stands for with all that it inherits.';
-comment on column authz.role_rights.allowed is 'Allowed on all resources of the type, always.';
-comment on column authz.role_rights.allowed_on_own is 'Allowed on what the holder owns, always.';
-comment on column authz.role_rights.denied is 'Denied on all resources of the type, always.';
-comment on column authz.role_rights.special_allowed is
-    'These may be allowed too, by rules that depend on a time, a condition or a resource and have to be evaluated.';
-comment on column authz.role_rights.special_denied is 'These may be denied, by rules of that kind.';
+    'One row for each role that carries anything: what it stands for with all that it inherits.';
+comment on column authz.role_rights.rights is
+    'A byte for each permission, at its place: 1 denied and 2 allowed on all of the type, 4 allowed on what the holder
+owns, always; 8 may be denied and 16 may be allowed, by rules that depend on a time, a condition or a resource.
+authz._rights_at reads it.';
 
 alter table authz.role_rights enable row level security;
 alter table authz.role_rights force row level security;
@@ -6668,35 +6667,29 @@ begin
         from above as a
         join authz.role_inheritance as i on i.tenant_id = _derive_roles.tenant_id and i.role_id = a.id
     ),
-    carried as (
-        select a.heir_id, p.permission_id, p.effect, p.only_own,
-               not (a.is_timed or p.is_conditional or p.resource_id is not null
-                    or (p.only_own and p.effect = 'deny')) as is_plain
+    carried (role_id, permission_id, rights) as (
+        select a.heir_id, p.permission_id, bit_or(case
+            when a.is_timed or p.is_conditional or p.resource_id is not null or p.only_own and p.effect = 'deny'
+                then case p.effect when 'deny' then 8 else 16 end
+            when p.effect = 'deny' then 1
+            when p.only_own then 4
+            else 2
+        end)
         from above as a
         join authz.role_permissions as p
             on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
+        group by a.heir_id, p.permission_id
     )
-    insert into authz.role_rights (
-        tenant_id, role_id, allowed, allowed_on_own, denied, special_allowed, special_denied)
+    insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and not c.only_own order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and c.only_own order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and c.is_plain and c.effect = 'deny' order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and not c.is_plain and c.effect = 'allow' order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and not c.is_plain and c.effect = 'deny' order by 1)
+           string_agg(set_byte('\x00'::bytea, 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
     from heirs
     join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
-    on conflict on constraint role_rights_pkey do update
-        set allowed = excluded.allowed,
-            allowed_on_own = excluded.allowed_on_own,
-            denied = excluded.denied,
-            special_allowed = excluded.special_allowed,
-            special_denied = excluded.special_denied;
+    cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
+    left join authz.permissions as p on p.place = every.place
+    left join carried as c on c.role_id = r.id and c.permission_id = p.id
+    group by r.id
+    on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
 end
 $$;
 
@@ -7718,8 +7711,9 @@ begin
     return _carries.role_id is null or exists (
         select
         from authz.role_rights as r
+        join authz.permissions as p on p.id = _carries.permission_id
         where r.tenant_id = _carries.tenant_id and r.role_id = _carries.role_id
-          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special_allowed || r.special_denied));
+          and authz._rights_at(r.rights, p.place) & 30 > 0);
 end
 $$;
 
@@ -8150,30 +8144,45 @@ grant execute on function authz._asked_about(jsonb, uuid) to enterprise_ai_decid
 -- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
 
+create or replace function authz._rights_at(rights bytea, place integer)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    -- A permission that is younger than what was derived is in none of it.
+    select case when place < octet_length(rights) then get_byte(rights, place) else 0 end
+$$;
+
+comment on function authz._rights_at(bytea, integer) is
+    'What a role''s rights say of the permission at a place: 1 denied, 2 allowed, 4 allowed on one''s own, 8 may be denied
+and 16 may be allowed, by rules that have to be evaluated.';
+
+revoke all on function authz._rights_at(bytea, integer) from public;
+grant execute on function authz._rights_at(bytea, integer) to enterprise_ai_decider;
+
+
 create or replace function authz._carried(
     tenant_id uuid,
     role_ids uuid[],
-    permission_id integer,
+    place integer,
     out rights integer)
     returns setof integer
     language sql
     stable
     parallel restricted
 as $$
-    select coalesce(bit_or(
-        case when _carried.permission_id = any (r.denied) then 1 else 0 end
-        | case when _carried.permission_id = any (r.allowed) then 2 else 0 end
-        | case when _carried.permission_id = any (r.allowed_on_own) then 4 else 0 end
-        | case when _carried.permission_id = any (r.special_denied) then 8 else 0 end
-        | case when _carried.permission_id = any (r.special_allowed) then 16 else 0 end), 0)
-    from authz.role_rights as r
-    where r.tenant_id = _carried.tenant_id and r.role_id = any (_carried.role_ids)
-    offset 0    -- by their key: there are few among however many the tenant has
+    -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
+    select coalesce(bit_or((
+               select authz._rights_at(r.rights, _carried.place)
+               from authz.role_rights as r
+               where r.tenant_id = _carried.tenant_id and r.role_id = role.id)), 0)
+    from (select unnest(_carried.role_ids) as id) as role
+    offset 0
 $$;
 
 comment on function authz._carried(uuid, uuid[], integer) is
-    'What some roles together say of a permission: 1 denied, 2 allowed, 4 allowed on one''s own, 8 denied and 16 allowed
-by rules that have to be evaluated.';
+    'What some roles together say of the permission at a place, as authz._rights_at has it; 0 when nothing.';
 
 revoke all on function authz._carried(uuid, uuid[], integer) from public;
 grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai_decider;
@@ -8182,7 +8191,7 @@ grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
-    permission_id integer,
+    permission authz.permissions,
     out is_active boolean,
     out is_denied boolean,
     out is_allowed boolean,
@@ -8194,30 +8203,34 @@ create or replace function authz._held(
     stable
     parallel restricted
 as $$
-    select count(*) filter (where h.is_active and h.holder_id in (_held.user_id, _held.tenant_id)) = 2,
-           bool_or(_held.permission_id = any (h.denied) or always.rights & 1 > 0),
-           bool_or(_held.permission_id = any (h.allowed) or always.rights & 2 > 0),
-           bool_or(always.rights & 4 > 0),
-           bool_or(_held.permission_id = any (h.special_denied) or always.rights & 8 > 0 or sometimes.rights & 9 > 0),
-           bool_or(_held.permission_id = any (h.special_allowed) or always.rights & 16 > 0 or sometimes.rights & 22 > 0
-                   or h.has_delegations)
-    from authz.holders as h
-    cross join lateral authz._carried(_held.tenant_id, h.roles, _held.permission_id) as always
-    cross join lateral authz._carried(_held.tenant_id, h.special_roles, _held.permission_id) as sometimes
-    where h.tenant_id = _held.tenant_id
-      and h.holder_id = any (
-          array[_held.user_id, _held.tenant_id]
-          || (select mine.groups
-              from authz.holders as mine
-              where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id))
+    select held.active = 2, held.rights & 1 > 0, held.rights & 2 > 0, held.rights & 4 > 0,
+           held.rights & 8 > 0 or held.sometimes & 9 > 0, held.rights & 16 > 0 or held.sometimes & 22 > 0
+    from (
+        select count(*) filter (where h.is_active and h.holder_id in (_held.user_id, _held.tenant_id)),
+               bit_or(always.rights
+                      | case when (_held.permission).id = any (h.denied) then 1 else 0 end
+                      | case when (_held.permission).id = any (h.allowed) then 2 else 0 end
+                      | case when (_held.permission).id = any (h.special_denied) then 8 else 0 end
+                      | case when h.has_delegations or (_held.permission).id = any (h.special_allowed) then 16 else 0 end),
+               bit_or(sometimes.rights)
+        from authz.holders as h
+        cross join lateral authz._carried(_held.tenant_id, h.roles, (_held.permission).place) as always
+        cross join lateral authz._carried(_held.tenant_id, h.special_roles, (_held.permission).place) as sometimes
+        where h.tenant_id = _held.tenant_id
+          and h.holder_id = any (
+              array[_held.user_id, _held.tenant_id]
+              || (select mine.groups
+                  from authz.holders as mine
+                  where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id))
+    ) as held (active, rights, sometimes)
 $$;
 
-comment on function authz._held(uuid, uuid, integer) is
-    'What a user, by all that they hold, has of a permission; may_deny and may_allow when there are rules that arrays
-do not say all of.';
+comment on function authz._held(uuid, uuid, authz.permissions) is
+    'What a user, by all that they hold, has of a permission; may_deny and may_allow when there are rules that what is
+derived does not say all of.';
 
-revoke all on function authz._held(uuid, uuid, integer) from public;
-grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
+revoke all on function authz._held(uuid, uuid, authz.permissions) from public;
+grant execute on function authz._held(uuid, uuid, authz.permissions) to enterprise_ai_decider;
 
 
 create or replace function authz._settled(
@@ -8321,76 +8334,88 @@ create or replace function authz._is_allowed(
     parallel restricted
 as $$
 declare
-    v_permission_id integer;
-    v_needs_approval boolean;
+    v_permission record;
+    v_mine record;
+    v_everyone record;
+    v_resource_type text;
     v_owner_id uuid;
-    v_way uuid[];
-    v_groups uuid[];
+    v_ancestors uuid[];
+    v_rights integer;           -- as authz._rights_at has them
+    v_sometimes integer := 0;   -- the same, by roles held at times
     v_special_roles uuid[];
-    v_is_possible boolean;
-    v_is_denied boolean;
+    v_has_direct boolean;       -- rules given to the user or a group that the arrays do not say all of
+    v_of_groups record;
     v_is_allowed boolean;
     v_may_deny boolean;
     v_may_allow boolean;
-    -- Those two by rules that are given directly.
-    v_may_directly boolean;
 begin
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not context ?| '{actor_id,scopes}' then
-        -- One statement, each table in it by its key: to start one costs more than to look something up.
-        select p.id, p.requires_approval, mine.groups, mine.special_roles, r.owner_id, r.ancestors || r.id,
-               mine.is_active and everyone.is_active
-               and (p.minimum_authentication_level = 1
-                    or p.minimum_authentication_level <= coalesce(authz._level(context), 0))
-               and (_is_allowed.resource_id is null or r.resource_type = p.resource_type
-                    or r.resource_type = (select t.parent_type from authz.resource_types as t where t.name = p.resource_type)),
-               p.id = any (mine.denied) or carried.rights & 1 > 0,
-               p.id = any (mine.allowed) or carried.rights & 2 > 0
-               or (carried.rights & 4 > 0 and coalesce(r.owner_id = _is_allowed.subject_id, false)),
-               p.id = any (everyone.special_denied) or carried.rights & 8 > 0,
-               mine.has_delegations or carried.rights & 16 > 0,
-               p.id = any (mine.special_allowed || mine.special_denied)
-        into v_permission_id, v_needs_approval, v_groups, v_special_roles, v_owner_id, v_way, v_is_possible,
-             v_is_denied, v_is_allowed, v_may_deny, v_may_allow, v_may_directly
+        -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
+        select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
+        into v_permission
         from authz.permissions as p
-        join authz.holders as mine
-            on mine.tenant_id = _is_allowed.tenant_id and mine.holder_id = _is_allowed.subject_id
-        join authz.holders as everyone
-            on everyone.tenant_id = _is_allowed.tenant_id and everyone.holder_id = _is_allowed.tenant_id
-        left join authz.resources as r on r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id
-        cross join lateral authz._carried(_is_allowed.tenant_id, mine.roles || everyone.roles, p.id) as carried
         where p.name = _is_allowed.permission;
-        if v_is_possible is not true or v_is_denied then
+        select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
+               h.has_delegations
+        into v_mine
+        from authz.holders as h
+        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.subject_id;
+        select h.is_active, h.roles, h.special_denied
+        into v_everyone
+        from authz.holders as h
+        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.tenant_id;
+        if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
+           or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
             return false;
         end if;
-
-        if v_groups <> '{}' then
-            select v_special_roles || array_agg(role.id) filter (where role.id is not null),
-                   bool_or(v_permission_id = any (g.denied) or carried.rights & 1 > 0),
-                   v_is_allowed or bool_or(
-                       v_permission_id = any (g.allowed) or carried.rights & 2 > 0
-                       or (carried.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false))),
-                   v_may_deny or bool_or(carried.rights & 8 > 0),
-                   v_may_allow or bool_or(carried.rights & 16 > 0),
-                   v_may_directly or bool_or(v_permission_id = any (g.special_allowed || g.special_denied))
-            into v_special_roles, v_is_denied, v_is_allowed, v_may_deny, v_may_allow, v_may_directly
-            from authz.holders as g
-            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission_id) as carried
-            left join lateral unnest(g.special_roles) as role (id) on true
-            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_groups);
-            if v_is_denied then
+        if _is_allowed.resource_id is not null then
+            select r.resource_type, r.owner_id, r.ancestors
+            into v_resource_type, v_owner_id, v_ancestors
+            from authz.resources as r
+            where r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id;
+            if v_resource_type is distinct from v_permission.resource_type
+               and not authz._lies_in(v_permission.resource_type, v_resource_type) then
                 return false;
             end if;
         end if;
 
-        if v_special_roles <> '{}' and not (v_may_deny and v_may_allow) then
-            select v_may_deny or carried.rights & 9 > 0, v_may_allow or carried.rights & 22 > 0
-            into v_may_deny, v_may_allow
-            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission_id) as carried;
+        select carried.rights
+        into v_rights
+        from authz._carried(_is_allowed.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
+        v_special_roles := v_mine.special_roles;
+        v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
+        if v_mine.groups <> '{}' then
+            select bit_or(carried.rights
+                          | case when v_permission.id = any (g.denied) then 1 else 0 end
+                          | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
+                   array_agg(role.id) filter (where role.id is not null) as special_roles,
+                   bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
+            into v_of_groups
+            from authz.holders as g
+            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission.place) as carried
+            left join lateral unnest(g.special_roles) as role (id) on true
+            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_mine.groups);
+            v_rights := v_rights | v_of_groups.rights;
+            v_special_roles := v_special_roles || v_of_groups.special_roles;
+            v_has_direct := v_has_direct or v_of_groups.has_direct;
+        end if;
+        if v_rights & 1 > 0 or v_permission.id = any (v_mine.denied) then
+            return false;
+        end if;
+        if v_special_roles <> '{}' then
+            select carried.rights
+            into v_sometimes
+            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission.place) as carried;
         end if;
 
-        if v_may_directly then
-            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_groups, v_permission_id, v_way)
+        v_is_allowed := v_rights & 2 > 0 or v_permission.id = any (v_mine.allowed)
+                        or v_rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+        v_may_allow := v_rights & 16 > 0 or v_sometimes & 22 > 0 or v_mine.has_delegations;
+        v_may_deny := v_rights & 8 > 0 or v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied);
+        if v_has_direct then
+            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_mine.groups, v_permission.id,
+                                      v_ancestors || _is_allowed.resource_id)
                 when 'deny' then return false;
                 when 'allow' then v_is_allowed := true;
                 when 'unsure' then
@@ -8399,9 +8424,9 @@ begin
                 else null;
             end case;
         end if;
-        if v_is_allowed and not coalesce(v_may_deny or v_needs_approval, true) then
+        if v_is_allowed and not v_may_deny and not v_permission.requires_approval then
             return true;
-        elsif not coalesce(v_is_allowed or v_may_allow, true) then
+        elsif not v_is_allowed and not v_may_allow then
             return false;
         end if;
     end if;
@@ -8415,6 +8440,27 @@ comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
 
 revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
 grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
+
+
+create or replace function authz._lies_in(resource_type text, parent_type text)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return exists (
+        select
+        from authz.resource_types as t
+        where t.name = _lies_in.resource_type and t.parent_type = _lies_in.parent_type);
+end
+$$;
+
+comment on function authz._lies_in(text, text) is
+    'Whether what is of a type lies in what is of the other: what can be done to a message can be asked of its conversation.';
+
+revoke all on function authz._lies_in(text, text) from public;
+grant execute on function authz._lies_in(text, text) to enterprise_ai_decider;
 
 
 create or replace function authz._said_directly(
@@ -8432,36 +8478,32 @@ declare
     v_resource_id uuid := way[cardinality(way)];
     -- As the indexes have it: the tenant's id stands for the type as such.
     v_places uuid[] := way || _said_directly.tenant_id;
-    v_denies boolean;
-    v_allows boolean;
-    v_is_unsure boolean;
+    v_said integer;             -- 1 denied, 2 allowed, 4 has to be evaluated
+    v_said_to_groups integer;
 begin
-    select bool_or(g.effect = 'deny' and not g.is_conditional),
-           -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
-           bool_or(g.effect = 'allow' and not g.is_conditional and g.is_here and g.is_approved),
-           bool_or(g.is_conditional or (g.effect = 'allow' and not (g.is_here and g.is_approved)))
-    into v_denies, v_allows, v_is_unsure
-    from (
-        select p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null) as is_here,
-               p.granted_by is null or p.approved_by is not null as is_approved
-        from authz.user_permissions as p
-        where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
-          and p.permission_id = _said_directly.permission_id
-          and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-          and (p.resource_id is null or p.resource_id = any (way))
-        union all
-        select p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
-               p.granted_by is null or p.approved_by is not null
+    select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
+                              p.granted_by is null or p.approved_by is not null))
+    into v_said
+    from authz.user_permissions as p
+    where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
+      and p.permission_id = _said_directly.permission_id
+      and coalesce(p.resource_id, p.tenant_id) = any (v_places)
+      and (p.resource_id is null or p.resource_id = any (way));
+    if group_ids <> '{}' then
+        select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
+                                  p.granted_by is null or p.approved_by is not null))
+        into v_said_to_groups
         from authz.group_permissions as p
         where p.tenant_id = _said_directly.tenant_id and p.group_id = any (_said_directly.group_ids)
           and p.permission_id = _said_directly.permission_id
           and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-          and (p.resource_id is null or p.resource_id = any (way))
-    ) as g;
+          and (p.resource_id is null or p.resource_id = any (way));
+        v_said := coalesce(v_said | v_said_to_groups, v_said, v_said_to_groups);
+    end if;
     return case
-        when v_denies then 'deny'
-        when v_is_unsure then 'unsure'
-        when v_allows then 'allow'
+        when v_said & 1 > 0 then 'deny'
+        when v_said & 4 > 0 then 'unsure'
+        when v_said & 2 > 0 then 'allow'
     end;
 end
 $$;
@@ -8473,6 +8515,28 @@ deny, allow, unsure when they have to be evaluated; null when there are none.';
 
 revoke all on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) from public;
 grant execute on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) to enterprise_ai_decider;
+
+
+create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
+    select case
+        when is_conditional then 4
+        when effect = 'deny' then 1
+        when is_here and is_approved then 2
+        else 4
+    end
+$$;
+
+comment on function authz._says(text, boolean, boolean, boolean) is
+    'What a rule that is given directly comes to: 1 denied, 2 allowed, 4 has to be evaluated.';
+
+revoke all on function authz._says(text, boolean, boolean, boolean) from public;
+grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/check_many.sql
@@ -8520,7 +8584,7 @@ begin
                (select t.parent_type from authz.resource_types as t where t.name = p.resource_type) as parent_type, h.*
         from (select distinct a.user_id, a.permission from asked as a) as pair
         join authz.permissions as p on p.name = pair.permission
-        cross join lateral authz._held(v_tenant_id, pair.user_id, p.id) as h
+        cross join lateral authz._held(v_tenant_id, pair.user_id, p) as h
         where not v_is_limited
     ),
     settled (place, permission, resource_id, user_id, is_known, is_allowed) as (
@@ -8736,7 +8800,7 @@ begin
     select p.id, p.resource_type, p.requires_approval, t.parent_type, held.* into v_permission
     from authz.permissions as p
     join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
     where p.name = _visible.permission;
     if v_permission.is_active is not true or v_permission.is_denied then
         return '{}';
@@ -8823,7 +8887,7 @@ begin
     end if;
     select p.id into v_permission_id
     from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
     where p.name = _hidden.permission
       -- Who acts for another is held to what is denied to either.
       and (held.may_deny or context ? 'actor_id');
@@ -9059,7 +9123,7 @@ begin
     return query
     select r.id
     from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p) as held
     join authz.resources as r on r.tenant_id = v_tenant_id and r.resource_type = v_type
     where p.name = list_resources.permission
       and r.id > coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000')
@@ -9115,7 +9179,7 @@ begin
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p) as held
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(
@@ -10001,14 +10065,12 @@ declare
 begin
     select p.name into v_lacking
     from authz.role_rights as carried
-    join authz.permissions as p
-        on p.id = any (carried.allowed || carried.allowed_on_own || carried.special_allowed || carried.special_denied)
-    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id) as held
+    join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.is_denied
            or not (held.is_allowed
-                   or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
-                       and p.id <> all (carried.allowed || carried.special_allowed || carried.special_denied))))
+                   or (held.is_allowed_on_own and authz._rights_at(carried.rights, p.place) & 30 = 4)))
     order by p.id
     limit 1;
     if v_lacking is not null then
@@ -12566,14 +12628,10 @@ begin
         join authz.group_roles as a on a.tenant_id = v_tenant_id and a.group_id = w.id
     ),
     carried (permission_id, only_own) as (
-        select of_role.permission_id, of_role.only_own
+        select p.id, authz._rights_at(r.rights, p.place) & 30 = 4
         from held_roles as h
         join authz.role_rights as r on r.tenant_id = v_tenant_id and r.role_id = h.role_id
-        cross join lateral (
-            select unnest(r.allowed || r.special_allowed || r.special_denied), false
-            union all
-            select unnest(r.allowed_on_own), true
-        ) as of_role (permission_id, only_own)
+        join authz.permissions as p on authz._rights_at(r.rights, p.place) & 30 > 0
         union
         select g.permission_id, g.resource_id is not null
         from within as w
@@ -12586,7 +12644,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
     where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
     order by p.id
     limit 1;

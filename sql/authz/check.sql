@@ -56,76 +56,88 @@ create or replace function authz._is_allowed(
     parallel restricted
 as $$
 declare
-    v_permission_id integer;
-    v_needs_approval boolean;
+    v_permission record;
+    v_mine record;
+    v_everyone record;
+    v_resource_type text;
     v_owner_id uuid;
-    v_way uuid[];
-    v_groups uuid[];
+    v_ancestors uuid[];
+    v_rights integer;           -- as authz._rights_at has them
+    v_sometimes integer := 0;   -- the same, by roles held at times
     v_special_roles uuid[];
-    v_is_possible boolean;
-    v_is_denied boolean;
+    v_has_direct boolean;       -- rules given to the user or a group that the arrays do not say all of
+    v_of_groups record;
     v_is_allowed boolean;
     v_may_deny boolean;
     v_may_allow boolean;
-    -- Those two by rules that are given directly.
-    v_may_directly boolean;
 begin
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not context ?| '{actor_id,scopes}' then
-        -- One statement, each table in it by its key: to start one costs more than to look something up.
-        select p.id, p.requires_approval, mine.groups, mine.special_roles, r.owner_id, r.ancestors || r.id,
-               mine.is_active and everyone.is_active
-               and (p.minimum_authentication_level = 1
-                    or p.minimum_authentication_level <= coalesce(authz._level(context), 0))
-               and (_is_allowed.resource_id is null or r.resource_type = p.resource_type
-                    or r.resource_type = (select t.parent_type from authz.resource_types as t where t.name = p.resource_type)),
-               p.id = any (mine.denied) or carried.rights & 1 > 0,
-               p.id = any (mine.allowed) or carried.rights & 2 > 0
-               or (carried.rights & 4 > 0 and coalesce(r.owner_id = _is_allowed.subject_id, false)),
-               p.id = any (everyone.special_denied) or carried.rights & 8 > 0,
-               mine.has_delegations or carried.rights & 16 > 0,
-               p.id = any (mine.special_allowed || mine.special_denied)
-        into v_permission_id, v_needs_approval, v_groups, v_special_roles, v_owner_id, v_way, v_is_possible,
-             v_is_denied, v_is_allowed, v_may_deny, v_may_allow, v_may_directly
+        -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
+        select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
+        into v_permission
         from authz.permissions as p
-        join authz.holders as mine
-            on mine.tenant_id = _is_allowed.tenant_id and mine.holder_id = _is_allowed.subject_id
-        join authz.holders as everyone
-            on everyone.tenant_id = _is_allowed.tenant_id and everyone.holder_id = _is_allowed.tenant_id
-        left join authz.resources as r on r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id
-        cross join lateral authz._carried(_is_allowed.tenant_id, mine.roles || everyone.roles, p.id) as carried
         where p.name = _is_allowed.permission;
-        if v_is_possible is not true or v_is_denied then
+        select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
+               h.has_delegations
+        into v_mine
+        from authz.holders as h
+        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.subject_id;
+        select h.is_active, h.roles, h.special_denied
+        into v_everyone
+        from authz.holders as h
+        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.tenant_id;
+        if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
+           or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
             return false;
         end if;
-
-        if v_groups <> '{}' then
-            select v_special_roles || array_agg(role.id) filter (where role.id is not null),
-                   bool_or(v_permission_id = any (g.denied) or carried.rights & 1 > 0),
-                   v_is_allowed or bool_or(
-                       v_permission_id = any (g.allowed) or carried.rights & 2 > 0
-                       or (carried.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false))),
-                   v_may_deny or bool_or(carried.rights & 8 > 0),
-                   v_may_allow or bool_or(carried.rights & 16 > 0),
-                   v_may_directly or bool_or(v_permission_id = any (g.special_allowed || g.special_denied))
-            into v_special_roles, v_is_denied, v_is_allowed, v_may_deny, v_may_allow, v_may_directly
-            from authz.holders as g
-            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission_id) as carried
-            left join lateral unnest(g.special_roles) as role (id) on true
-            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_groups);
-            if v_is_denied then
+        if _is_allowed.resource_id is not null then
+            select r.resource_type, r.owner_id, r.ancestors
+            into v_resource_type, v_owner_id, v_ancestors
+            from authz.resources as r
+            where r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id;
+            if v_resource_type is distinct from v_permission.resource_type
+               and not authz._lies_in(v_permission.resource_type, v_resource_type) then
                 return false;
             end if;
         end if;
 
-        if v_special_roles <> '{}' and not (v_may_deny and v_may_allow) then
-            select v_may_deny or carried.rights & 9 > 0, v_may_allow or carried.rights & 22 > 0
-            into v_may_deny, v_may_allow
-            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission_id) as carried;
+        select carried.rights
+        into v_rights
+        from authz._carried(_is_allowed.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
+        v_special_roles := v_mine.special_roles;
+        v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
+        if v_mine.groups <> '{}' then
+            select bit_or(carried.rights
+                          | case when v_permission.id = any (g.denied) then 1 else 0 end
+                          | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
+                   array_agg(role.id) filter (where role.id is not null) as special_roles,
+                   bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
+            into v_of_groups
+            from authz.holders as g
+            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission.place) as carried
+            left join lateral unnest(g.special_roles) as role (id) on true
+            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_mine.groups);
+            v_rights := v_rights | v_of_groups.rights;
+            v_special_roles := v_special_roles || v_of_groups.special_roles;
+            v_has_direct := v_has_direct or v_of_groups.has_direct;
+        end if;
+        if v_rights & 1 > 0 or v_permission.id = any (v_mine.denied) then
+            return false;
+        end if;
+        if v_special_roles <> '{}' then
+            select carried.rights
+            into v_sometimes
+            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission.place) as carried;
         end if;
 
-        if v_may_directly then
-            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_groups, v_permission_id, v_way)
+        v_is_allowed := v_rights & 2 > 0 or v_permission.id = any (v_mine.allowed)
+                        or v_rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+        v_may_allow := v_rights & 16 > 0 or v_sometimes & 22 > 0 or v_mine.has_delegations;
+        v_may_deny := v_rights & 8 > 0 or v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied);
+        if v_has_direct then
+            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_mine.groups, v_permission.id,
+                                      v_ancestors || _is_allowed.resource_id)
                 when 'deny' then return false;
                 when 'allow' then v_is_allowed := true;
                 when 'unsure' then
@@ -134,9 +146,9 @@ begin
                 else null;
             end case;
         end if;
-        if v_is_allowed and not coalesce(v_may_deny or v_needs_approval, true) then
+        if v_is_allowed and not v_may_deny and not v_permission.requires_approval then
             return true;
-        elsif not coalesce(v_is_allowed or v_may_allow, true) then
+        elsif not v_is_allowed and not v_may_allow then
             return false;
         end if;
     end if;
@@ -150,6 +162,27 @@ comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
 
 revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
 grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
+
+
+create or replace function authz._lies_in(resource_type text, parent_type text)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return exists (
+        select
+        from authz.resource_types as t
+        where t.name = _lies_in.resource_type and t.parent_type = _lies_in.parent_type);
+end
+$$;
+
+comment on function authz._lies_in(text, text) is
+    'Whether what is of a type lies in what is of the other: what can be done to a message can be asked of its conversation.';
+
+revoke all on function authz._lies_in(text, text) from public;
+grant execute on function authz._lies_in(text, text) to enterprise_ai_decider;
 
 
 create or replace function authz._said_directly(
@@ -167,36 +200,32 @@ declare
     v_resource_id uuid := way[cardinality(way)];
     -- As the indexes have it: the tenant's id stands for the type as such.
     v_places uuid[] := way || _said_directly.tenant_id;
-    v_denies boolean;
-    v_allows boolean;
-    v_is_unsure boolean;
+    v_said integer;             -- 1 denied, 2 allowed, 4 has to be evaluated
+    v_said_to_groups integer;
 begin
-    select bool_or(g.effect = 'deny' and not g.is_conditional),
-           -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
-           bool_or(g.effect = 'allow' and not g.is_conditional and g.is_here and g.is_approved),
-           bool_or(g.is_conditional or (g.effect = 'allow' and not (g.is_here and g.is_approved)))
-    into v_denies, v_allows, v_is_unsure
-    from (
-        select p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null) as is_here,
-               p.granted_by is null or p.approved_by is not null as is_approved
-        from authz.user_permissions as p
-        where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
-          and p.permission_id = _said_directly.permission_id
-          and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-          and (p.resource_id is null or p.resource_id = any (way))
-        union all
-        select p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
-               p.granted_by is null or p.approved_by is not null
+    select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
+                              p.granted_by is null or p.approved_by is not null))
+    into v_said
+    from authz.user_permissions as p
+    where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
+      and p.permission_id = _said_directly.permission_id
+      and coalesce(p.resource_id, p.tenant_id) = any (v_places)
+      and (p.resource_id is null or p.resource_id = any (way));
+    if group_ids <> '{}' then
+        select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
+                                  p.granted_by is null or p.approved_by is not null))
+        into v_said_to_groups
         from authz.group_permissions as p
         where p.tenant_id = _said_directly.tenant_id and p.group_id = any (_said_directly.group_ids)
           and p.permission_id = _said_directly.permission_id
           and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-          and (p.resource_id is null or p.resource_id = any (way))
-    ) as g;
+          and (p.resource_id is null or p.resource_id = any (way));
+        v_said := coalesce(v_said | v_said_to_groups, v_said, v_said_to_groups);
+    end if;
     return case
-        when v_denies then 'deny'
-        when v_is_unsure then 'unsure'
-        when v_allows then 'allow'
+        when v_said & 1 > 0 then 'deny'
+        when v_said & 4 > 0 then 'unsure'
+        when v_said & 2 > 0 then 'allow'
     end;
 end
 $$;
@@ -208,3 +237,25 @@ deny, allow, unsure when they have to be evaluated; null when there are none.';
 
 revoke all on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) from public;
 grant execute on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) to enterprise_ai_decider;
+
+
+create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
+    select case
+        when is_conditional then 4
+        when effect = 'deny' then 1
+        when is_here and is_approved then 2
+        else 4
+    end
+$$;
+
+comment on function authz._says(text, boolean, boolean, boolean) is
+    'What a rule that is given directly comes to: 1 denied, 2 allowed, 4 has to be evaluated.';
+
+revoke all on function authz._says(text, boolean, boolean, boolean) from public;
+grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;

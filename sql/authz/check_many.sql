@@ -42,7 +42,7 @@ begin
                (select t.parent_type from authz.resource_types as t where t.name = p.resource_type) as parent_type, h.*
         from (select distinct a.user_id, a.permission from asked as a) as pair
         join authz.permissions as p on p.name = pair.permission
-        cross join lateral authz._held(v_tenant_id, pair.user_id, p.id) as h
+        cross join lateral authz._held(v_tenant_id, pair.user_id, p) as h
         where not v_is_limited
     ),
     settled (place, permission, resource_id, user_id, is_known, is_allowed) as (

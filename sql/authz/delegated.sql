@@ -164,8 +164,9 @@ begin
     return _carries.role_id is null or exists (
         select
         from authz.role_rights as r
+        join authz.permissions as p on p.id = _carries.permission_id
         where r.tenant_id = _carries.tenant_id and r.role_id = _carries.role_id
-          and _carries.permission_id = any (r.allowed || r.allowed_on_own || r.special_allowed || r.special_denied));
+          and authz._rights_at(r.rights, p.place) & 30 > 0);
 end
 $$;
 

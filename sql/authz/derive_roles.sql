@@ -21,35 +21,29 @@ begin
         from above as a
         join authz.role_inheritance as i on i.tenant_id = _derive_roles.tenant_id and i.role_id = a.id
     ),
-    carried as (
-        select a.heir_id, p.permission_id, p.effect, p.only_own,
-               not (a.is_timed or p.is_conditional or p.resource_id is not null
-                    or (p.only_own and p.effect = 'deny')) as is_plain
+    carried (role_id, permission_id, rights) as (
+        select a.heir_id, p.permission_id, bit_or(case
+            when a.is_timed or p.is_conditional or p.resource_id is not null or p.only_own and p.effect = 'deny'
+                then case p.effect when 'deny' then 8 else 16 end
+            when p.effect = 'deny' then 1
+            when p.only_own then 4
+            else 2
+        end)
         from above as a
         join authz.role_permissions as p
             on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
+        group by a.heir_id, p.permission_id
     )
-    insert into authz.role_rights (
-        tenant_id, role_id, allowed, allowed_on_own, denied, special_allowed, special_denied)
+    insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and not c.only_own order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and c.is_plain and c.effect = 'allow' and c.only_own order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and c.is_plain and c.effect = 'deny' order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and not c.is_plain and c.effect = 'allow' order by 1),
-           array(select distinct c.permission_id from carried as c
-                 where c.heir_id = r.id and not c.is_plain and c.effect = 'deny' order by 1)
+           string_agg(set_byte('\x00'::bytea, 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
     from heirs
     join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
-    on conflict on constraint role_rights_pkey do update
-        set allowed = excluded.allowed,
-            allowed_on_own = excluded.allowed_on_own,
-            denied = excluded.denied,
-            special_allowed = excluded.special_allowed,
-            special_denied = excluded.special_denied;
+    cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
+    left join authz.permissions as p on p.place = every.place
+    left join carried as c on c.role_id = r.id and c.permission_id = p.id
+    group by r.id
+    on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
 end
 $$;
 

@@ -76,14 +76,12 @@ declare
 begin
     select p.name into v_lacking
     from authz.role_rights as carried
-    join authz.permissions as p
-        on p.id = any (carried.allowed || carried.allowed_on_own || carried.special_allowed || carried.special_denied)
-    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id) as held
+    join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.is_denied
            or not (held.is_allowed
-                   or (held.is_allowed_on_own and p.id = any (carried.allowed_on_own)
-                       and p.id <> all (carried.allowed || carried.special_allowed || carried.special_denied))))
+                   or (held.is_allowed_on_own and authz._rights_at(carried.rights, p.place) & 30 = 4)))
     order by p.id
     limit 1;
     if v_lacking is not null then

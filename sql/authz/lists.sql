@@ -31,7 +31,7 @@ begin
     return query
     select r.id
     from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p) as held
     join authz.resources as r on r.tenant_id = v_tenant_id and r.resource_type = v_type
     where p.name = list_resources.permission
       and r.id > coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000')
@@ -87,7 +87,7 @@ begin
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p) as held
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(

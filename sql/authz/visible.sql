@@ -76,7 +76,7 @@ begin
     select p.id, p.resource_type, p.requires_approval, t.parent_type, held.* into v_permission
     from authz.permissions as p
     join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
     where p.name = _visible.permission;
     if v_permission.is_active is not true or v_permission.is_denied then
         return '{}';
@@ -163,7 +163,7 @@ begin
     end if;
     select p.id into v_permission_id
     from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
     where p.name = _hidden.permission
       -- Who acts for another is held to what is denied to either.
       and (held.may_deny or context ? 'actor_id');

@@ -80,14 +80,10 @@ begin
         join authz.group_roles as a on a.tenant_id = v_tenant_id and a.group_id = w.id
     ),
     carried (permission_id, only_own) as (
-        select of_role.permission_id, of_role.only_own
+        select p.id, authz._rights_at(r.rights, p.place) & 30 = 4
         from held_roles as h
         join authz.role_rights as r on r.tenant_id = v_tenant_id and r.role_id = h.role_id
-        cross join lateral (
-            select unnest(r.allowed || r.special_allowed || r.special_denied), false
-            union all
-            select unnest(r.allowed_on_own), true
-        ) as of_role (permission_id, only_own)
+        join authz.permissions as p on authz._rights_at(r.rights, p.place) & 30 > 0
         union
         select g.permission_id, g.resource_id is not null
         from within as w
@@ -100,7 +96,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
     where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
     order by p.id
     limit 1;

@@ -13,7 +13,7 @@ from tests.authz.world import World
 
 STATE = """
 select (select array_agg(r order by r.role_id) from authz.role_rights as r
-        where cardinality(allowed || allowed_on_own || denied || special_allowed || special_denied) > 0)::text,
+        where btrim(rights, '\\x00') <> '')::text,
        (select array_agg(h order by h.holder_id) from authz.holders as h)::text
 """
 ANEW = """
