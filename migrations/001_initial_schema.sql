@@ -7010,6 +7010,30 @@ comment on type authz.decision is
 have to be done, or has to be recorded; missing: what was asked for and not known; expires_at: until when it
 holds as long as nothing is changed, null without end.';
 
+create type authz.standing as (
+    permission_id     integer,
+    resource_type     text,
+    requires_approval boolean,
+    groups            uuid[],
+    rights            integer,
+    has_direct        boolean
+);
+
+comment on type authz.standing is
+    'What somebody has of a permission, whatever the resource. groups: those the user is in; rights: as authz._rights_at
+has them, of all they hold together; has_direct: rules were given to the user or a group directly that rights does not
+say all of.';
+
+create type authz.shares as (
+    resource_ids uuid[],
+    may_deny     boolean,
+    may_allow    boolean
+);
+
+comment on type authz.shares is
+    'What is given to somebody directly. resource_ids: where it is allowed without condition; may_deny, may_allow: there
+are denies, or conditions, besides.';
+
 -- Row security costs nothing inside a decision: the functions that decide belong to a role of their own, which reads
 -- the tables that rights are in, all tenants' rows, and nothing else. So each of these functions verifies the context
 -- first and names that tenant in every query, holds no dynamic SQL, and calls nothing that the caller could replace.
@@ -8275,6 +8299,111 @@ grant execute on function authz._settled(authz.permissions, text, authz.resource
                                       boolean, boolean, boolean, boolean) to enterprise_ai_decider;
 -- <<<
 
+-- >>> sql/authz/standing.sql
+-- What somebody has of a permission before one looks at any resource, from what is derived for roles and holders.
+
+create or replace function authz._standing(context jsonb, tenant_id uuid, subject_id uuid, permission text)
+    returns authz.standing
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_standing authz.standing;
+    v_permission record;
+    v_mine record;
+    v_everyone record;
+    v_of_groups record;
+    v_special_roles uuid[];
+    v_rights integer;
+    v_sometimes integer := 0;   -- by roles held at times
+    v_has_direct boolean;
+begin
+    -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
+    select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
+    into v_permission
+    from authz.permissions as p
+    where p.name = _standing.permission;
+    select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
+           h.has_delegations
+    into v_mine
+    from authz.holders as h
+    where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.subject_id;
+    select h.is_active, h.roles, h.special_denied
+    into v_everyone
+    from authz.holders as h
+    where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.tenant_id;
+    if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
+       or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
+        return null;
+    end if;
+
+    select carried.rights
+    into v_rights
+    from authz._carried(_standing.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
+    v_special_roles := v_mine.special_roles;
+    v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
+    if v_mine.groups <> '{}' then
+        select bit_or(carried.rights
+                      | case when v_permission.id = any (g.denied) then 1 else 0 end
+                      | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
+               array_agg(role.id) filter (where role.id is not null) as special_roles,
+               bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
+        into v_of_groups
+        from authz.holders as g
+        cross join lateral authz._carried(_standing.tenant_id, g.roles, v_permission.place) as carried
+        left join lateral unnest(g.special_roles) as role (id) on true
+        where g.tenant_id = _standing.tenant_id and g.holder_id = any (v_mine.groups);
+        v_rights := v_rights | v_of_groups.rights;
+        v_special_roles := v_special_roles || v_of_groups.special_roles;
+        v_has_direct := v_has_direct or v_of_groups.has_direct;
+    end if;
+    if v_special_roles <> '{}' then
+        select carried.rights
+        into v_sometimes
+        from authz._carried(_standing.tenant_id, v_special_roles, v_permission.place) as carried;
+    end if;
+
+    v_standing.permission_id := v_permission.id;
+    v_standing.resource_type := v_permission.resource_type;
+    v_standing.requires_approval := v_permission.requires_approval;
+    v_standing.groups := v_mine.groups;
+    v_standing.has_direct := v_has_direct;
+    v_standing.rights := v_rights
+        | case when v_permission.id = any (v_mine.denied) then 1 else 0 end
+        | case when v_permission.id = any (v_mine.allowed) then 2 else 0 end
+        | case when v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied) then 8 else 0 end
+        | case when v_sometimes & 22 > 0 or v_mine.has_delegations then 16 else 0 end;
+    return v_standing;
+end
+$$;
+
+comment on function authz._standing(jsonb, uuid, uuid, text) is
+    'What a subject has of a permission, whatever the resource; null when nothing can allow it: there is no such
+permission, the subject or the tenant is not active, or the level of the sign-in is too low.';
+
+revoke all on function authz._standing(jsonb, uuid, uuid, text) from public;
+grant execute on function authz._standing(jsonb, uuid, uuid, text) to enterprise_ai_decider;
+
+
+create or replace function authz._parent_type(resource_type text)
+    returns text
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return (select t.parent_type from authz.resource_types as t where t.name = _parent_type.resource_type);
+end
+$$;
+
+comment on function authz._parent_type(text) is
+    'The type that resources of a type can lie in: what can be done to a message can be asked of its conversation.';
+
+revoke all on function authz._parent_type(text) from public;
+grant execute on function authz._parent_type(text) to enterprise_ai_decider;
+-- <<<
+
 -- >>> sql/authz/check.sql
 -- The check that is made before every action. Arrays that are derived for roles and holders, read by their keys,
 -- settle it unless there are rules that could turn the answer about this very permission. Of these, those given
@@ -8334,39 +8463,18 @@ create or replace function authz._is_allowed(
     parallel restricted
 as $$
 declare
-    v_permission record;
-    v_mine record;
-    v_everyone record;
+    v_standing authz.standing;
     v_resource_type text;
     v_owner_id uuid;
     v_ancestors uuid[];
-    v_rights integer;           -- as authz._rights_at has them
-    v_sometimes integer := 0;   -- the same, by roles held at times
-    v_special_roles uuid[];
-    v_has_direct boolean;       -- rules given to the user or a group that the arrays do not say all of
-    v_of_groups record;
     v_is_allowed boolean;
     v_may_deny boolean;
     v_may_allow boolean;
 begin
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not context ?| '{actor_id,scopes}' then
-        -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
-        select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
-        into v_permission
-        from authz.permissions as p
-        where p.name = _is_allowed.permission;
-        select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
-               h.has_delegations
-        into v_mine
-        from authz.holders as h
-        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.subject_id;
-        select h.is_active, h.roles, h.special_denied
-        into v_everyone
-        from authz.holders as h
-        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.tenant_id;
-        if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
-           or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
+        v_standing := authz._standing(context, _is_allowed.tenant_id, _is_allowed.subject_id, _is_allowed.permission);
+        if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
             return false;
         end if;
         if _is_allowed.resource_id is not null then
@@ -8374,48 +8482,19 @@ begin
             into v_resource_type, v_owner_id, v_ancestors
             from authz.resources as r
             where r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id;
-            if v_resource_type is distinct from v_permission.resource_type
-               and not authz._lies_in(v_permission.resource_type, v_resource_type) then
+            if v_resource_type is distinct from v_standing.resource_type
+               and (v_resource_type = authz._parent_type(v_standing.resource_type)) is not true then
                 return false;
             end if;
         end if;
 
-        select carried.rights
-        into v_rights
-        from authz._carried(_is_allowed.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
-        v_special_roles := v_mine.special_roles;
-        v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
-        if v_mine.groups <> '{}' then
-            select bit_or(carried.rights
-                          | case when v_permission.id = any (g.denied) then 1 else 0 end
-                          | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
-                   array_agg(role.id) filter (where role.id is not null) as special_roles,
-                   bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
-            into v_of_groups
-            from authz.holders as g
-            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission.place) as carried
-            left join lateral unnest(g.special_roles) as role (id) on true
-            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_mine.groups);
-            v_rights := v_rights | v_of_groups.rights;
-            v_special_roles := v_special_roles || v_of_groups.special_roles;
-            v_has_direct := v_has_direct or v_of_groups.has_direct;
-        end if;
-        if v_rights & 1 > 0 or v_permission.id = any (v_mine.denied) then
-            return false;
-        end if;
-        if v_special_roles <> '{}' then
-            select carried.rights
-            into v_sometimes
-            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission.place) as carried;
-        end if;
-
-        v_is_allowed := v_rights & 2 > 0 or v_permission.id = any (v_mine.allowed)
-                        or v_rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
-        v_may_allow := v_rights & 16 > 0 or v_sometimes & 22 > 0 or v_mine.has_delegations;
-        v_may_deny := v_rights & 8 > 0 or v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied);
-        if v_has_direct then
-            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_mine.groups, v_permission.id,
-                                      v_ancestors || _is_allowed.resource_id)
+        v_is_allowed := v_standing.rights & 2 > 0
+                        or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+        v_may_deny := v_standing.rights & 8 > 0;
+        v_may_allow := v_standing.rights & 16 > 0;
+        if v_standing.has_direct then
+            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.groups,
+                                      v_standing.permission_id, v_ancestors || _is_allowed.resource_id)
                 when 'deny' then return false;
                 when 'allow' then v_is_allowed := true;
                 when 'unsure' then
@@ -8424,7 +8503,7 @@ begin
                 else null;
             end case;
         end if;
-        if v_is_allowed and not v_may_deny and not v_permission.requires_approval then
+        if v_is_allowed and not v_may_deny and not v_standing.requires_approval then
             return true;
         elsif not v_is_allowed and not v_may_allow then
             return false;
@@ -8440,27 +8519,6 @@ comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
 
 revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
 grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
-
-
-create or replace function authz._lies_in(resource_type text, parent_type text)
-    returns boolean
-    language plpgsql
-    stable
-    parallel restricted
-as $$
-begin
-    return exists (
-        select
-        from authz.resource_types as t
-        where t.name = _lies_in.resource_type and t.parent_type = _lies_in.parent_type);
-end
-$$;
-
-comment on function authz._lies_in(text, text) is
-    'Whether what is of a type lies in what is of the other: what can be done to a message can be asked of its conversation.';
-
-revoke all on function authz._lies_in(text, text) from public;
-grant execute on function authz._lies_in(text, text) to enterprise_ai_decider;
 
 
 create or replace function authz._said_directly(
@@ -8786,81 +8844,44 @@ as $$
 declare
     v_tenant_id uuid := context ->> 'tenant_id';
     v_user_id uuid := context ->> 'user_id';
-    v_is_limited boolean := context ?| '{actor_id,scopes}';
-    v_permission record;
+    v_standing authz.standing;
+    v_shared authz.shares;
+    v_may_allow boolean;
     v_scopes uuid[] := '{}';
-    v_shared uuid[] := '{}';
-    v_places uuid[];
 begin
     if context is null then
         return '{}';
     elsif v_user_id is null then
         return array[v_tenant_id];
     end if;
-    select p.id, p.resource_type, p.requires_approval, t.parent_type, held.* into v_permission
-    from authz.permissions as p
-    join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
-    where p.name = _visible.permission;
-    if v_permission.is_active is not true or v_permission.is_denied then
+    v_standing := authz._standing(context, v_tenant_id, v_user_id, _visible.permission);
+    if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
         return '{}';
     end if;
+    if v_standing.has_direct then
+        v_shared := authz._shared(v_tenant_id, v_user_id, v_standing);
+    end if;
 
-    -- All of the type, or all that is one's own.
-    if not v_is_limited and not v_permission.requires_approval and not v_permission.may_deny
-       and authz._reaches_level(context, _visible.permission) then
-        v_scopes := case
-            when v_permission.is_allowed then array[v_tenant_id, v_user_id]
-            when v_permission.is_allowed_on_own then array[v_user_id]
-            else '{}' end;
-        if not v_permission.may_allow then
+    -- As long as nothing limits it: all of the type, or all that is one's own and what is simply shared.
+    if not (context ?| '{actor_id,scopes}' or v_standing.requires_approval or v_standing.rights & 8 > 0
+            or coalesce(v_shared.may_deny, false)) then
+        if v_standing.rights & 2 > 0 then
+            return array[v_tenant_id, v_user_id];
+        end if;
+        v_scopes := case when v_standing.rights & 4 > 0 then array[v_user_id] else '{}' end;
+        if v_shared.resource_ids <> '{}' then
+            v_scopes := v_scopes
+                || authz._with_what_lies_below(context, v_standing, _visible.permission, v_shared.resource_ids);
+        end if;
+        if v_standing.rights & 16 = 0 and not coalesce(v_shared.may_allow, false) then
             return v_scopes;
         end if;
     end if;
-    if not v_scopes @> array[v_tenant_id]
-       and (authz._evaluate(context, v_user_id, _visible.permission, null, '{}', statement_timestamp())).effect = 'allow'
-       and not authz._asks_about_resources(v_tenant_id, v_user_id, v_permission.id, context) then
+    if (authz._evaluate(context, v_user_id, _visible.permission, null, '{}', statement_timestamp())).effect = 'allow'
+       and not authz._asks_about_resources(v_tenant_id, v_user_id, v_standing.permission_id, context) then
         return v_scopes || array[v_tenant_id, v_user_id];
-    elsif v_scopes @> array[v_tenant_id] then
-        return v_scopes;
     end if;
-
-    -- Single things: where rules are about a resource, on it and what lies below it. What is simply shared is taken
-    -- together, the rest decided one by one. What is limited in some way leaves of one's own what is a resource.
-    if not (v_is_limited or v_permission.requires_approval or v_permission.may_deny)
-       and authz._reaches_level(context, _visible.permission) then
-        v_shared := authz._shared(v_tenant_id, v_user_id, v_permission.id);
-    end if;
-    v_places := authz._places(v_tenant_id, v_user_id, v_permission.id, 'allow');
-    return v_scopes || array(
-        select r.id
-        from unnest(v_shared) as shared (id)
-        join authz.resources as r on r.tenant_id = v_tenant_id and r.id = shared.id
-        where r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-    ) || array(
-        select other.id
-        from (
-            select r.id
-            from authz.resources as r
-            where r.tenant_id = v_tenant_id
-              and r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-              and r.id = any (v_places)
-            union
-            select r.id
-            from authz.resources as r
-            where r.tenant_id = v_tenant_id
-              and r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-              and r.ancestors && v_places
-            union
-            select r.id
-            from authz.resources as r
-            where r.tenant_id = v_tenant_id
-              and r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-              and r.owner_id = v_user_id and not v_scopes @> array[v_user_id]
-            except
-            select unnest(v_shared)
-        ) as other
-        where authz._is_allowed(context, v_tenant_id, v_user_id, _visible.permission, other.id, '{}'));
+    return v_scopes || authz._single(context, v_standing, _visible.permission, v_scopes);
 end
 $$;
 
@@ -8868,6 +8889,51 @@ comment on function authz._visible(jsonb, text) is 'The answer of authz.visible_
 
 revoke all on function authz._visible(jsonb, text) from public;
 grant execute on function authz._visible(jsonb, text) to enterprise_ai_decider;
+
+
+create or replace function authz._single(context jsonb, standing authz.standing, permission text, known uuid[])
+    returns uuid[]
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+    v_user_id uuid := context ->> 'user_id';
+    v_parent_type text := authz._parent_type((_single.standing).resource_type);
+    v_places uuid[] := authz._places(v_tenant_id, v_user_id, (_single.standing).permission_id, 'allow');
+begin
+    return array(
+        select other.id
+        from (
+            select r.id
+            from authz.resources as r
+            where r.tenant_id = v_tenant_id and r.resource_type in ((_single.standing).resource_type, v_parent_type)
+              and r.id = any (v_places)
+            union
+            select r.id
+            from authz.resources as r
+            where r.tenant_id = v_tenant_id and r.resource_type in ((_single.standing).resource_type, v_parent_type)
+              and r.ancestors && v_places
+            union
+            -- What is limited in some way leaves of one's own what is a resource.
+            select r.id
+            from authz.resources as r
+            where r.tenant_id = v_tenant_id and r.resource_type in ((_single.standing).resource_type, v_parent_type)
+              and r.owner_id = v_user_id and not _single.known @> array[v_user_id]
+            except
+            select unnest(_single.known)
+        ) as other
+        where authz._is_allowed(context, v_tenant_id, v_user_id, _single.permission, other.id, '{}'));
+end
+$$;
+
+comment on function authz._single(jsonb, authz.standing, text, uuid[]) is
+    'Single resources, besides the scopes that are known, that the user of a context has a permission on, decided one by
+one: those that rules name, what lies below them, and what the user owns.';
+
+revoke all on function authz._single(jsonb, authz.standing, text, uuid[]) from public;
+grant execute on function authz._single(jsonb, authz.standing, text, uuid[]) to enterprise_ai_decider;
 
 
 create or replace function authz._hidden(context jsonb, permission text)
@@ -8879,24 +8945,26 @@ as $$
 declare
     v_tenant_id uuid := context ->> 'tenant_id';
     v_user_id uuid := context ->> 'user_id';
-    v_permission_id integer;
+    v_standing authz.standing;
     v_places uuid[];
 begin
     if v_user_id is null then
         return '{}';
     end if;
-    select p.id into v_permission_id
-    from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
-    where p.name = _hidden.permission
-      -- Who acts for another is held to what is denied to either.
-      and (held.may_deny or context ? 'actor_id');
-    if v_permission_id is null then
+    v_standing := authz._standing(context, v_tenant_id, v_user_id, _hidden.permission);
+    -- Who acts for another is held to what is denied to either.
+    if v_standing.permission_id is null
+       or v_standing.rights & 8 = 0 and not context ? 'actor_id'
+          and not (v_standing.has_direct and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
         return '{}';
     end if;
-    v_places := authz._places(v_tenant_id, v_user_id, v_permission_id, 'deny');
+    v_places := authz._places(v_tenant_id, v_user_id, v_standing.permission_id, 'deny');
     if context ? 'actor_id' then
-        v_places := v_places || authz._places(v_tenant_id, (context ->> 'actor_id')::uuid, v_permission_id, 'deny');
+        v_places := v_places
+            || authz._places(v_tenant_id, (context ->> 'actor_id')::uuid, v_standing.permission_id, 'deny');
+    end if;
+    if v_places = '{}' then
+        return '{}';
     end if;
     return array(
         select r.id
@@ -8913,55 +8981,86 @@ revoke all on function authz._hidden(jsonb, text) from public;
 grant execute on function authz._hidden(jsonb, text) to enterprise_ai_decider;
 
 
-create or replace function authz._reaches_level(context jsonb, permission text)
-    returns boolean
+create or replace function authz._shared(tenant_id uuid, user_id uuid, standing authz.standing)
+    returns authz.shares
     language plpgsql
     stable
     parallel restricted
 as $$
+declare
+    v_mine authz.shares;
+    v_of_groups authz.shares;
 begin
-    return exists (
-        select
-        from authz.permissions as p
-        where p.name = _reaches_level.permission
-          and p.minimum_authentication_level <= coalesce(authz._level(context), 1));
+    -- What is about the whole type, and neither conditional nor waits for approval, the rights say.
+    select array_agg(g.resource_id) filter (
+               where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
+           coalesce(bool_or(g.effect = 'deny'), false),
+           coalesce(bool_or(g.is_conditional), false)
+    into v_mine
+    from authz.user_permissions as g
+    where g.tenant_id = _shared.tenant_id and g.user_id = _shared.user_id
+      and g.permission_id = (_shared.standing).permission_id;
+    if (_shared.standing).groups <> '{}' then
+        select array_agg(g.resource_id) filter (
+                   where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
+               coalesce(bool_or(g.effect = 'deny'), false),
+               coalesce(bool_or(g.is_conditional), false)
+        into v_of_groups
+        from authz.group_permissions as g
+        where g.tenant_id = _shared.tenant_id and g.group_id = any ((_shared.standing).groups)
+          and g.permission_id = (_shared.standing).permission_id;
+        v_mine.resource_ids := v_mine.resource_ids || v_of_groups.resource_ids;
+        v_mine.may_deny := v_mine.may_deny or v_of_groups.may_deny;
+        v_mine.may_allow := v_mine.may_allow or v_of_groups.may_allow;
+    end if;
+    return v_mine;
 end
 $$;
 
-comment on function authz._reaches_level(jsonb, text) is 'Whether somebody has signed in at the level that a permission asks for.';
+comment on function authz._shared(uuid, uuid, authz.standing) is
+    'The resources on which somebody, or a group they are in, is allowed a permission directly and without condition.';
 
-revoke all on function authz._reaches_level(jsonb, text) from public;
-grant execute on function authz._reaches_level(jsonb, text) to enterprise_ai_decider;
+revoke all on function authz._shared(uuid, uuid, authz.standing) from public;
+grant execute on function authz._shared(uuid, uuid, authz.standing) to enterprise_ai_decider;
 
 
-create or replace function authz._shared(tenant_id uuid, user_id uuid, permission_id integer)
+create or replace function authz._with_what_lies_below(
+    context jsonb,
+    standing authz.standing,
+    permission text,
+    resource_ids uuid[])
     returns uuid[]
     language plpgsql
     stable
     parallel restricted
 as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+    v_user_id uuid := context ->> 'user_id';
+    v_type text := (_with_what_lies_below.standing).resource_type;
+    v_parent_type text := authz._parent_type(v_type);
 begin
     return array(
-        select g.resource_id
-        from authz.user_permissions as g
-        where g.tenant_id = _shared.tenant_id and g.user_id = _shared.user_id and g.permission_id = _shared.permission_id
-          and g.effect = 'allow' and not g.is_conditional and g.resource_id is not null
-        union
-        select g.resource_id
-        from authz.holders as h
-        join authz.group_permissions as g
-            on g.tenant_id = _shared.tenant_id and g.group_id = any (h.groups)
-            and g.permission_id = _shared.permission_id
-        where h.tenant_id = _shared.tenant_id and h.holder_id = _shared.user_id
-          and g.effect = 'allow' and not g.is_conditional and g.resource_id is not null);
+        select r.id
+        from (select distinct shared.id from unnest(_with_what_lies_below.resource_ids) as shared (id)) as shared
+        join authz.resources as r on r.tenant_id = v_tenant_id and r.id = shared.id
+        where r.resource_type in (v_type, v_parent_type)
+    ) || array(
+        select r.id
+        from authz.resources as r
+        where r.tenant_id = v_tenant_id and r.resource_type in (v_type, v_parent_type)
+          and r.ancestors && _with_what_lies_below.resource_ids
+          and r.id <> all (_with_what_lies_below.resource_ids)
+          -- On the way down it may be cut off.
+          and authz._is_allowed(context, v_tenant_id, v_user_id, _with_what_lies_below.permission, r.id, '{}'));
 end
 $$;
 
-comment on function authz._shared(uuid, uuid, integer) is
-    'The resources on which somebody, or a group they are in, is allowed a permission directly and without condition.';
+comment on function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]) is
+    'Of these resources, on which a permission is allowed, those that it can be asked on, and what lies below them.';
 
-revoke all on function authz._shared(uuid, uuid, integer) from public;
-grant execute on function authz._shared(uuid, uuid, integer) to enterprise_ai_decider;
+revoke all on function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]) from public;
+grant execute on function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]) to enterprise_ai_decider;
 
 
 create or replace function authz._places(tenant_id uuid, user_id uuid, permission_id integer, effect text)
@@ -12940,6 +13039,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger _000_take_turn on identity.users;
 --   drop trigger derive on identity.tenants;
 --   drop trigger _000_take_turn on identity.tenants;
+--   drop function authz._held(uuid, uuid, authz.permissions);
 --   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean, boolean);
 --   drop table authz.holders;
 --   drop table authz.role_rights;
@@ -13010,13 +13110,17 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz.list_subjects(text, uuid, uuid, integer, jsonb);
 --   drop function authz.list_actions(uuid, uuid, jsonb);
 --   drop function authz._page(integer);
---   drop function authz._held(uuid, uuid, integer);
 --   drop function authz.visible_scopes(text);
 --   drop function authz.hidden_scopes(text);
 --   drop function authz._visible(jsonb, text);
 --   drop function authz._hidden(jsonb, text);
---   drop function authz._reaches_level(jsonb, text);
---   drop function authz._shared(uuid, uuid, integer);
+--   drop function authz._single(jsonb, authz.standing, text, uuid[]);
+--   drop function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]);
+--   drop function authz._standing(jsonb, uuid, uuid, text);
+--   drop function authz._parent_type(text);
+--   drop function authz._says(text, boolean, boolean, boolean);
+--   drop function authz._rights_at(bytea, integer);
+--   drop function authz._shared(uuid, uuid, authz.standing);
 --   drop function authz._places(uuid, uuid, integer, text);
 --   drop function authz._asks_about_resources(uuid, uuid, integer, jsonb);
 --   drop function authz._carried(uuid, uuid[], integer);
@@ -13093,6 +13197,8 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._separate_duties();
 --   drop function authz._separation_violations(uuid, uuid[]);
 --   drop type authz.decision;
+--   drop type authz.standing;
+--   drop type authz.shares;
 --   drop function authz.copy_role_templates();
 --   drop function authz._refuse_circles();
 --   drop function authz._move_descendants();

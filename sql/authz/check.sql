@@ -56,39 +56,18 @@ create or replace function authz._is_allowed(
     parallel restricted
 as $$
 declare
-    v_permission record;
-    v_mine record;
-    v_everyone record;
+    v_standing authz.standing;
     v_resource_type text;
     v_owner_id uuid;
     v_ancestors uuid[];
-    v_rights integer;           -- as authz._rights_at has them
-    v_sometimes integer := 0;   -- the same, by roles held at times
-    v_special_roles uuid[];
-    v_has_direct boolean;       -- rules given to the user or a group that the arrays do not say all of
-    v_of_groups record;
     v_is_allowed boolean;
     v_may_deny boolean;
     v_may_allow boolean;
 begin
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not context ?| '{actor_id,scopes}' then
-        -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
-        select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
-        into v_permission
-        from authz.permissions as p
-        where p.name = _is_allowed.permission;
-        select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
-               h.has_delegations
-        into v_mine
-        from authz.holders as h
-        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.subject_id;
-        select h.is_active, h.roles, h.special_denied
-        into v_everyone
-        from authz.holders as h
-        where h.tenant_id = _is_allowed.tenant_id and h.holder_id = _is_allowed.tenant_id;
-        if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
-           or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
+        v_standing := authz._standing(context, _is_allowed.tenant_id, _is_allowed.subject_id, _is_allowed.permission);
+        if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
             return false;
         end if;
         if _is_allowed.resource_id is not null then
@@ -96,48 +75,19 @@ begin
             into v_resource_type, v_owner_id, v_ancestors
             from authz.resources as r
             where r.tenant_id = _is_allowed.tenant_id and r.id = _is_allowed.resource_id;
-            if v_resource_type is distinct from v_permission.resource_type
-               and not authz._lies_in(v_permission.resource_type, v_resource_type) then
+            if v_resource_type is distinct from v_standing.resource_type
+               and (v_resource_type = authz._parent_type(v_standing.resource_type)) is not true then
                 return false;
             end if;
         end if;
 
-        select carried.rights
-        into v_rights
-        from authz._carried(_is_allowed.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
-        v_special_roles := v_mine.special_roles;
-        v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
-        if v_mine.groups <> '{}' then
-            select bit_or(carried.rights
-                          | case when v_permission.id = any (g.denied) then 1 else 0 end
-                          | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
-                   array_agg(role.id) filter (where role.id is not null) as special_roles,
-                   bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
-            into v_of_groups
-            from authz.holders as g
-            cross join lateral authz._carried(_is_allowed.tenant_id, g.roles, v_permission.place) as carried
-            left join lateral unnest(g.special_roles) as role (id) on true
-            where g.tenant_id = _is_allowed.tenant_id and g.holder_id = any (v_mine.groups);
-            v_rights := v_rights | v_of_groups.rights;
-            v_special_roles := v_special_roles || v_of_groups.special_roles;
-            v_has_direct := v_has_direct or v_of_groups.has_direct;
-        end if;
-        if v_rights & 1 > 0 or v_permission.id = any (v_mine.denied) then
-            return false;
-        end if;
-        if v_special_roles <> '{}' then
-            select carried.rights
-            into v_sometimes
-            from authz._carried(_is_allowed.tenant_id, v_special_roles, v_permission.place) as carried;
-        end if;
-
-        v_is_allowed := v_rights & 2 > 0 or v_permission.id = any (v_mine.allowed)
-                        or v_rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
-        v_may_allow := v_rights & 16 > 0 or v_sometimes & 22 > 0 or v_mine.has_delegations;
-        v_may_deny := v_rights & 8 > 0 or v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied);
-        if v_has_direct then
-            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_mine.groups, v_permission.id,
-                                      v_ancestors || _is_allowed.resource_id)
+        v_is_allowed := v_standing.rights & 2 > 0
+                        or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+        v_may_deny := v_standing.rights & 8 > 0;
+        v_may_allow := v_standing.rights & 16 > 0;
+        if v_standing.has_direct then
+            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.groups,
+                                      v_standing.permission_id, v_ancestors || _is_allowed.resource_id)
                 when 'deny' then return false;
                 when 'allow' then v_is_allowed := true;
                 when 'unsure' then
@@ -146,7 +96,7 @@ begin
                 else null;
             end case;
         end if;
-        if v_is_allowed and not v_may_deny and not v_permission.requires_approval then
+        if v_is_allowed and not v_may_deny and not v_standing.requires_approval then
             return true;
         elsif not v_is_allowed and not v_may_allow then
             return false;
@@ -162,27 +112,6 @@ comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
 
 revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
 grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
-
-
-create or replace function authz._lies_in(resource_type text, parent_type text)
-    returns boolean
-    language plpgsql
-    stable
-    parallel restricted
-as $$
-begin
-    return exists (
-        select
-        from authz.resource_types as t
-        where t.name = _lies_in.resource_type and t.parent_type = _lies_in.parent_type);
-end
-$$;
-
-comment on function authz._lies_in(text, text) is
-    'Whether what is of a type lies in what is of the other: what can be done to a message can be asked of its conversation.';
-
-revoke all on function authz._lies_in(text, text) from public;
-grant execute on function authz._lies_in(text, text) to enterprise_ai_decider;
 
 
 create or replace function authz._said_directly(

@@ -62,81 +62,44 @@ as $$
 declare
     v_tenant_id uuid := context ->> 'tenant_id';
     v_user_id uuid := context ->> 'user_id';
-    v_is_limited boolean := context ?| '{actor_id,scopes}';
-    v_permission record;
+    v_standing authz.standing;
+    v_shared authz.shares;
+    v_may_allow boolean;
     v_scopes uuid[] := '{}';
-    v_shared uuid[] := '{}';
-    v_places uuid[];
 begin
     if context is null then
         return '{}';
     elsif v_user_id is null then
         return array[v_tenant_id];
     end if;
-    select p.id, p.resource_type, p.requires_approval, t.parent_type, held.* into v_permission
-    from authz.permissions as p
-    join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
-    where p.name = _visible.permission;
-    if v_permission.is_active is not true or v_permission.is_denied then
+    v_standing := authz._standing(context, v_tenant_id, v_user_id, _visible.permission);
+    if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
         return '{}';
     end if;
+    if v_standing.has_direct then
+        v_shared := authz._shared(v_tenant_id, v_user_id, v_standing);
+    end if;
 
-    -- All of the type, or all that is one's own.
-    if not v_is_limited and not v_permission.requires_approval and not v_permission.may_deny
-       and authz._reaches_level(context, _visible.permission) then
-        v_scopes := case
-            when v_permission.is_allowed then array[v_tenant_id, v_user_id]
-            when v_permission.is_allowed_on_own then array[v_user_id]
-            else '{}' end;
-        if not v_permission.may_allow then
+    -- As long as nothing limits it: all of the type, or all that is one's own and what is simply shared.
+    if not (context ?| '{actor_id,scopes}' or v_standing.requires_approval or v_standing.rights & 8 > 0
+            or coalesce(v_shared.may_deny, false)) then
+        if v_standing.rights & 2 > 0 then
+            return array[v_tenant_id, v_user_id];
+        end if;
+        v_scopes := case when v_standing.rights & 4 > 0 then array[v_user_id] else '{}' end;
+        if v_shared.resource_ids <> '{}' then
+            v_scopes := v_scopes
+                || authz._with_what_lies_below(context, v_standing, _visible.permission, v_shared.resource_ids);
+        end if;
+        if v_standing.rights & 16 = 0 and not coalesce(v_shared.may_allow, false) then
             return v_scopes;
         end if;
     end if;
-    if not v_scopes @> array[v_tenant_id]
-       and (authz._evaluate(context, v_user_id, _visible.permission, null, '{}', statement_timestamp())).effect = 'allow'
-       and not authz._asks_about_resources(v_tenant_id, v_user_id, v_permission.id, context) then
+    if (authz._evaluate(context, v_user_id, _visible.permission, null, '{}', statement_timestamp())).effect = 'allow'
+       and not authz._asks_about_resources(v_tenant_id, v_user_id, v_standing.permission_id, context) then
         return v_scopes || array[v_tenant_id, v_user_id];
-    elsif v_scopes @> array[v_tenant_id] then
-        return v_scopes;
     end if;
-
-    -- Single things: where rules are about a resource, on it and what lies below it. What is simply shared is taken
-    -- together, the rest decided one by one. What is limited in some way leaves of one's own what is a resource.
-    if not (v_is_limited or v_permission.requires_approval or v_permission.may_deny)
-       and authz._reaches_level(context, _visible.permission) then
-        v_shared := authz._shared(v_tenant_id, v_user_id, v_permission.id);
-    end if;
-    v_places := authz._places(v_tenant_id, v_user_id, v_permission.id, 'allow');
-    return v_scopes || array(
-        select r.id
-        from unnest(v_shared) as shared (id)
-        join authz.resources as r on r.tenant_id = v_tenant_id and r.id = shared.id
-        where r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-    ) || array(
-        select other.id
-        from (
-            select r.id
-            from authz.resources as r
-            where r.tenant_id = v_tenant_id
-              and r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-              and r.id = any (v_places)
-            union
-            select r.id
-            from authz.resources as r
-            where r.tenant_id = v_tenant_id
-              and r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-              and r.ancestors && v_places
-            union
-            select r.id
-            from authz.resources as r
-            where r.tenant_id = v_tenant_id
-              and r.resource_type in (v_permission.resource_type, v_permission.parent_type)
-              and r.owner_id = v_user_id and not v_scopes @> array[v_user_id]
-            except
-            select unnest(v_shared)
-        ) as other
-        where authz._is_allowed(context, v_tenant_id, v_user_id, _visible.permission, other.id, '{}'));
+    return v_scopes || authz._single(context, v_standing, _visible.permission, v_scopes);
 end
 $$;
 
@@ -144,6 +107,51 @@ comment on function authz._visible(jsonb, text) is 'The answer of authz.visible_
 
 revoke all on function authz._visible(jsonb, text) from public;
 grant execute on function authz._visible(jsonb, text) to enterprise_ai_decider;
+
+
+create or replace function authz._single(context jsonb, standing authz.standing, permission text, known uuid[])
+    returns uuid[]
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+    v_user_id uuid := context ->> 'user_id';
+    v_parent_type text := authz._parent_type((_single.standing).resource_type);
+    v_places uuid[] := authz._places(v_tenant_id, v_user_id, (_single.standing).permission_id, 'allow');
+begin
+    return array(
+        select other.id
+        from (
+            select r.id
+            from authz.resources as r
+            where r.tenant_id = v_tenant_id and r.resource_type in ((_single.standing).resource_type, v_parent_type)
+              and r.id = any (v_places)
+            union
+            select r.id
+            from authz.resources as r
+            where r.tenant_id = v_tenant_id and r.resource_type in ((_single.standing).resource_type, v_parent_type)
+              and r.ancestors && v_places
+            union
+            -- What is limited in some way leaves of one's own what is a resource.
+            select r.id
+            from authz.resources as r
+            where r.tenant_id = v_tenant_id and r.resource_type in ((_single.standing).resource_type, v_parent_type)
+              and r.owner_id = v_user_id and not _single.known @> array[v_user_id]
+            except
+            select unnest(_single.known)
+        ) as other
+        where authz._is_allowed(context, v_tenant_id, v_user_id, _single.permission, other.id, '{}'));
+end
+$$;
+
+comment on function authz._single(jsonb, authz.standing, text, uuid[]) is
+    'Single resources, besides the scopes that are known, that the user of a context has a permission on, decided one by
+one: those that rules name, what lies below them, and what the user owns.';
+
+revoke all on function authz._single(jsonb, authz.standing, text, uuid[]) from public;
+grant execute on function authz._single(jsonb, authz.standing, text, uuid[]) to enterprise_ai_decider;
 
 
 create or replace function authz._hidden(context jsonb, permission text)
@@ -155,24 +163,26 @@ as $$
 declare
     v_tenant_id uuid := context ->> 'tenant_id';
     v_user_id uuid := context ->> 'user_id';
-    v_permission_id integer;
+    v_standing authz.standing;
     v_places uuid[];
 begin
     if v_user_id is null then
         return '{}';
     end if;
-    select p.id into v_permission_id
-    from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
-    where p.name = _hidden.permission
-      -- Who acts for another is held to what is denied to either.
-      and (held.may_deny or context ? 'actor_id');
-    if v_permission_id is null then
+    v_standing := authz._standing(context, v_tenant_id, v_user_id, _hidden.permission);
+    -- Who acts for another is held to what is denied to either.
+    if v_standing.permission_id is null
+       or v_standing.rights & 8 = 0 and not context ? 'actor_id'
+          and not (v_standing.has_direct and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
         return '{}';
     end if;
-    v_places := authz._places(v_tenant_id, v_user_id, v_permission_id, 'deny');
+    v_places := authz._places(v_tenant_id, v_user_id, v_standing.permission_id, 'deny');
     if context ? 'actor_id' then
-        v_places := v_places || authz._places(v_tenant_id, (context ->> 'actor_id')::uuid, v_permission_id, 'deny');
+        v_places := v_places
+            || authz._places(v_tenant_id, (context ->> 'actor_id')::uuid, v_standing.permission_id, 'deny');
+    end if;
+    if v_places = '{}' then
+        return '{}';
     end if;
     return array(
         select r.id
@@ -189,55 +199,86 @@ revoke all on function authz._hidden(jsonb, text) from public;
 grant execute on function authz._hidden(jsonb, text) to enterprise_ai_decider;
 
 
-create or replace function authz._reaches_level(context jsonb, permission text)
-    returns boolean
+create or replace function authz._shared(tenant_id uuid, user_id uuid, standing authz.standing)
+    returns authz.shares
     language plpgsql
     stable
     parallel restricted
 as $$
+declare
+    v_mine authz.shares;
+    v_of_groups authz.shares;
 begin
-    return exists (
-        select
-        from authz.permissions as p
-        where p.name = _reaches_level.permission
-          and p.minimum_authentication_level <= coalesce(authz._level(context), 1));
+    -- What is about the whole type, and neither conditional nor waits for approval, the rights say.
+    select array_agg(g.resource_id) filter (
+               where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
+           coalesce(bool_or(g.effect = 'deny'), false),
+           coalesce(bool_or(g.is_conditional), false)
+    into v_mine
+    from authz.user_permissions as g
+    where g.tenant_id = _shared.tenant_id and g.user_id = _shared.user_id
+      and g.permission_id = (_shared.standing).permission_id;
+    if (_shared.standing).groups <> '{}' then
+        select array_agg(g.resource_id) filter (
+                   where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
+               coalesce(bool_or(g.effect = 'deny'), false),
+               coalesce(bool_or(g.is_conditional), false)
+        into v_of_groups
+        from authz.group_permissions as g
+        where g.tenant_id = _shared.tenant_id and g.group_id = any ((_shared.standing).groups)
+          and g.permission_id = (_shared.standing).permission_id;
+        v_mine.resource_ids := v_mine.resource_ids || v_of_groups.resource_ids;
+        v_mine.may_deny := v_mine.may_deny or v_of_groups.may_deny;
+        v_mine.may_allow := v_mine.may_allow or v_of_groups.may_allow;
+    end if;
+    return v_mine;
 end
 $$;
 
-comment on function authz._reaches_level(jsonb, text) is 'Whether somebody has signed in at the level that a permission asks for.';
+comment on function authz._shared(uuid, uuid, authz.standing) is
+    'The resources on which somebody, or a group they are in, is allowed a permission directly and without condition.';
 
-revoke all on function authz._reaches_level(jsonb, text) from public;
-grant execute on function authz._reaches_level(jsonb, text) to enterprise_ai_decider;
+revoke all on function authz._shared(uuid, uuid, authz.standing) from public;
+grant execute on function authz._shared(uuid, uuid, authz.standing) to enterprise_ai_decider;
 
 
-create or replace function authz._shared(tenant_id uuid, user_id uuid, permission_id integer)
+create or replace function authz._with_what_lies_below(
+    context jsonb,
+    standing authz.standing,
+    permission text,
+    resource_ids uuid[])
     returns uuid[]
     language plpgsql
     stable
     parallel restricted
 as $$
+declare
+    v_tenant_id uuid := context ->> 'tenant_id';
+    v_user_id uuid := context ->> 'user_id';
+    v_type text := (_with_what_lies_below.standing).resource_type;
+    v_parent_type text := authz._parent_type(v_type);
 begin
     return array(
-        select g.resource_id
-        from authz.user_permissions as g
-        where g.tenant_id = _shared.tenant_id and g.user_id = _shared.user_id and g.permission_id = _shared.permission_id
-          and g.effect = 'allow' and not g.is_conditional and g.resource_id is not null
-        union
-        select g.resource_id
-        from authz.holders as h
-        join authz.group_permissions as g
-            on g.tenant_id = _shared.tenant_id and g.group_id = any (h.groups)
-            and g.permission_id = _shared.permission_id
-        where h.tenant_id = _shared.tenant_id and h.holder_id = _shared.user_id
-          and g.effect = 'allow' and not g.is_conditional and g.resource_id is not null);
+        select r.id
+        from (select distinct shared.id from unnest(_with_what_lies_below.resource_ids) as shared (id)) as shared
+        join authz.resources as r on r.tenant_id = v_tenant_id and r.id = shared.id
+        where r.resource_type in (v_type, v_parent_type)
+    ) || array(
+        select r.id
+        from authz.resources as r
+        where r.tenant_id = v_tenant_id and r.resource_type in (v_type, v_parent_type)
+          and r.ancestors && _with_what_lies_below.resource_ids
+          and r.id <> all (_with_what_lies_below.resource_ids)
+          -- On the way down it may be cut off.
+          and authz._is_allowed(context, v_tenant_id, v_user_id, _with_what_lies_below.permission, r.id, '{}'));
 end
 $$;
 
-comment on function authz._shared(uuid, uuid, integer) is
-    'The resources on which somebody, or a group they are in, is allowed a permission directly and without condition.';
+comment on function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]) is
+    'Of these resources, on which a permission is allowed, those that it can be asked on, and what lies below them.';
 
-revoke all on function authz._shared(uuid, uuid, integer) from public;
-grant execute on function authz._shared(uuid, uuid, integer) to enterprise_ai_decider;
+revoke all on function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]) from public;
+grant execute on function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]) to enterprise_ai_decider;
 
 
 create or replace function authz._places(tenant_id uuid, user_id uuid, permission_id integer, effect text)
