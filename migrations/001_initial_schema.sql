@@ -1048,10 +1048,11 @@ declare
     v_context jsonb := platform.context();
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_subject_id uuid := case
-        when count_against_limit.key like '%\_per\_tenant' then v_tenant_id
+        when count_against_limit.key = 'limits.requests_per_minute_per_tenant' then v_tenant_id
         else coalesce(v_context ->> 'api_key_id', v_context ->> 'user_id', v_context ->> 'tenant_id')::uuid end;
     v_limit bigint;
-    v_minute timestamptz := date_trunc('minute', clock_timestamp());
+    -- Not the session's own minutes: its time zone may be some seconds off, and another each time.
+    v_minute timestamptz := date_trunc('minute', clock_timestamp(), 'UTC');
 begin
     -- Named one by one: what counts is what a minute has.
     v_limit := case
@@ -3496,7 +3497,7 @@ begin
     delete from identity.mfa_recovery_codes as c
     where c.tenant_id = v_tenant_id and c.user_id = new_recovery_codes.user_id;
     for i in 1 .. identity._limit('security.mfa_recovery_codes') loop
-        v_code := upper(regexp_replace(encode(platform.random_bytes(8), 'hex'), '(.{4})(?=.)', '\1-', 'g'));
+        v_code := upper(regexp_replace(encode(platform.random_bytes(8), 'hex'), '(.{4})(?=.)', e'\\1-', 'g'));
         insert into identity.mfa_recovery_codes (tenant_id, user_id, code_hash)
         values (v_tenant_id, new_recovery_codes.user_id, identity._recovery_code_hash(v_code));
         return next v_code;
@@ -6682,7 +6683,7 @@ begin
     )
     insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           string_agg(set_byte('\x00'::bytea, 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
+           string_agg(set_byte(decode('00', 'hex'), 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
     from heirs
     join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
     cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
@@ -7082,9 +7083,9 @@ begin
             when jsonb_typeof(v_window) <> 'object' then 'a window is an object'
             when v_window - array['days', 'from', 'until', 'time_zone', 'except'] <> '{}' then
                 'a window has only days, from, until, time_zone and except'
-            when coalesce(v_window ->> 'from', '') !~ '^([01]\d|2[0-3]):[0-5]\d$' then
+            when coalesce(v_window ->> 'from', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$' then
                 '"from" is a time from "00:00" to "23:59"'
-            when coalesce(v_window ->> 'until', '') !~ '^(([01]\d|2[0-3]):[0-5]\d|24:00)$' then
+            when coalesce(v_window ->> 'until', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$' then
                 '"until" is a time from "00:00" to "24:00"'
             when v_window ->> 'from' = v_window ->> 'until' then '"from" and "until" are different times'
             when jsonb_typeof(coalesce(v_window -> 'days', '[1]')) <> 'array'
@@ -7093,7 +7094,7 @@ begin
             when jsonb_typeof(coalesce(v_window -> 'except', '[]')) <> 'array'
                  or exists (
                      select from jsonb_array_elements_text(coalesce(v_window -> 'except', '[]')) as d (day)
-                     where d.day is null or d.day !~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$')
+                     where d.day is null or d.day !~ '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$')
                  then '"except" is a list of dates like "2026-12-25"'
             when not exists (select from pg_timezone_names as z where z.name = v_window ->> 'time_zone') then
                 '"time_zone" is the name of a time zone, like "Europe/Paris"'
@@ -7207,10 +7208,10 @@ begin
         return null;
     end if;
     -- A key is a string after a dot; every other string is a value, in which anything may stand.
-    v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
+    v_text := regexp_replace(v_text, $r$(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"$r$, $r$\1""$r$, 'g');
     if v_text ~ 'is unknown' then
         return '"is unknown" would make a missing value grant something';
-    elsif v_text ~ ('\$(?!\."(' || spaces || ')"""\.)') then
+    elsif v_text ~ ('[$](?![.]"(' || spaces || ')"""[.])') then
         return 'it may ask only about $.' || replace(spaces, '|', '.…, $.') || '.…';
     end if;
     perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', condition, '{}', false);
@@ -7334,7 +7335,7 @@ begin
         select asked.key
         from (
             select array_to_string(array[m.part[1], trim(both '"' from m.part[2])], '.')
-            from regexp_matches(condition::text, '\$\."(subject|resource|env)"\.("(?:\\.|[^"\\])*")', 'g') as m (part)
+            from regexp_matches(condition::text, $r$[$]\."(subject|resource|env)"\.("(?:\\.|[^"\\])*")$r$, 'g') as m (part)
             union
             select 'env.ip_address' where networks is not null
             union
@@ -9168,7 +9169,7 @@ begin
             where g.tenant_id = _asks_about_resources.tenant_id and g.user_id = _asks_about_resources.user_id
         ) as rule (asks)
         -- By its canonical text: all but what the request and the person say.
-        where rule.asks ~ '\$(?!\."(env|subject)")')
+        where rule.asks ~ '[$](?![.]"(env|subject)")')
         -- A chain of delegation has the conditions of everybody in it, and what was done is done to a resource.
         or exists (
             select

@@ -482,7 +482,7 @@ declare
     v_said text := lower(identity._claim_text(claims, provider.claim_names ->> 'email_verified'));
 begin
     email := identity._claim_text(claims, provider.claim_names ->> 'email');
-    if email !~ '^[^\s@]+@[^\s@]+$' or length(email) > 320 then
+    if email !~ '^[^[:space:]@]+@[^[:space:]@]+$' or length(email) > 320 then
         email := null;
     end if;
     is_verified := email is not null and (

@@ -15,10 +15,10 @@ begin
         return null;
     end if;
     -- A key is a string after a dot; every other string is a value, in which anything may stand.
-    v_text := regexp_replace(v_text, '(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"', '\1""', 'g');
+    v_text := regexp_replace(v_text, $r$(\."(?:\\.|[^"\\])*")|"(?:\\.|[^"\\])*"$r$, $r$\1""$r$, 'g');
     if v_text ~ 'is unknown' then
         return '"is unknown" would make a missing value grant something';
-    elsif v_text ~ ('\$(?!\."(' || spaces || ')"""\.)') then
+    elsif v_text ~ ('[$](?![.]"(' || spaces || ')"""[.])') then
         return 'it may ask only about $.' || replace(spaces, '|', '.…, $.') || '.…';
     end if;
     perform jsonb_path_match('{"subject": {}, "resource": {}, "env": {}}', condition, '{}', false);
@@ -142,7 +142,7 @@ begin
         select asked.key
         from (
             select array_to_string(array[m.part[1], trim(both '"' from m.part[2])], '.')
-            from regexp_matches(condition::text, '\$\."(subject|resource|env)"\.("(?:\\.|[^"\\])*")', 'g') as m (part)
+            from regexp_matches(condition::text, $r$[$]\."(subject|resource|env)"\.("(?:\\.|[^"\\])*")$r$, 'g') as m (part)
             union
             select 'env.ip_address' where networks is not null
             union

@@ -36,7 +36,7 @@ begin
     )
     insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           string_agg(set_byte('\x00'::bytea, 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
+           string_agg(set_byte(decode('00', 'hex'), 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
     from heirs
     join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
     cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)

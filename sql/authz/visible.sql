@@ -386,7 +386,7 @@ begin
             where g.tenant_id = _asks_about_resources.tenant_id and g.user_id = _asks_about_resources.user_id
         ) as rule (asks)
         -- By its canonical text: all but what the request and the person say.
-        where rule.asks ~ '\$(?!\."(env|subject)")')
+        where rule.asks ~ '[$](?![.]"(env|subject)")')
         -- A chain of delegation has the conditions of everybody in it, and what was done is done to a resource.
         or exists (
             select

@@ -20,9 +20,9 @@ begin
             when jsonb_typeof(v_window) <> 'object' then 'a window is an object'
             when v_window - array['days', 'from', 'until', 'time_zone', 'except'] <> '{}' then
                 'a window has only days, from, until, time_zone and except'
-            when coalesce(v_window ->> 'from', '') !~ '^([01]\d|2[0-3]):[0-5]\d$' then
+            when coalesce(v_window ->> 'from', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$' then
                 '"from" is a time from "00:00" to "23:59"'
-            when coalesce(v_window ->> 'until', '') !~ '^(([01]\d|2[0-3]):[0-5]\d|24:00)$' then
+            when coalesce(v_window ->> 'until', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$' then
                 '"until" is a time from "00:00" to "24:00"'
             when v_window ->> 'from' = v_window ->> 'until' then '"from" and "until" are different times'
             when jsonb_typeof(coalesce(v_window -> 'days', '[1]')) <> 'array'
@@ -31,7 +31,7 @@ begin
             when jsonb_typeof(coalesce(v_window -> 'except', '[]')) <> 'array'
                  or exists (
                      select from jsonb_array_elements_text(coalesce(v_window -> 'except', '[]')) as d (day)
-                     where d.day is null or d.day !~ '^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$')
+                     where d.day is null or d.day !~ '^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$')
                  then '"except" is a list of dates like "2026-12-25"'
             when not exists (select from pg_timezone_names as z where z.name = v_window ->> 'time_zone') then
                 '"time_zone" is the name of a time zone, like "Europe/Paris"'

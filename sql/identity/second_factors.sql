@@ -243,7 +243,7 @@ begin
     delete from identity.mfa_recovery_codes as c
     where c.tenant_id = v_tenant_id and c.user_id = new_recovery_codes.user_id;
     for i in 1 .. identity._limit('security.mfa_recovery_codes') loop
-        v_code := upper(regexp_replace(encode(platform.random_bytes(8), 'hex'), '(.{4})(?=.)', '\1-', 'g'));
+        v_code := upper(regexp_replace(encode(platform.random_bytes(8), 'hex'), '(.{4})(?=.)', e'\\1-', 'g'));
         insert into identity.mfa_recovery_codes (tenant_id, user_id, code_hash)
         values (v_tenant_id, new_recovery_codes.user_id, identity._recovery_code_hash(v_code));
         return next v_code;

@@ -10,10 +10,11 @@ declare
     v_context jsonb := platform.context();
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_subject_id uuid := case
-        when count_against_limit.key like '%\_per\_tenant' then v_tenant_id
+        when count_against_limit.key = 'limits.requests_per_minute_per_tenant' then v_tenant_id
         else coalesce(v_context ->> 'api_key_id', v_context ->> 'user_id', v_context ->> 'tenant_id')::uuid end;
     v_limit bigint;
-    v_minute timestamptz := date_trunc('minute', clock_timestamp());
+    -- Not the session's own minutes: its time zone may be some seconds off, and another each time.
+    v_minute timestamptz := date_trunc('minute', clock_timestamp(), 'UTC');
 begin
     -- Named one by one: what counts is what a minute has.
     v_limit := case

@@ -376,6 +376,63 @@ def test_explain_and_the_statistics_views_show_no_values(world, attacker):
     assert str(world.there.id) not in plan
 
 
+def test_plans_that_the_server_prints_hold_no_secrets(world, app, tokens):
+    """Whoever likes may have every plan printed, and with it the values that functions hand to their statements."""
+    printed = []
+    app.add_notice_handler(lambda diag: printed.append(f"{diag.message_primary} {diag.message_detail}"))
+    for setting in ("debug_print_parse = on", "debug_print_rewritten = on", "debug_print_plan = on", "debug_pretty_print = off",
+                    "client_min_messages = debug5", "plan_cache_mode = force_custom_plan"):  # fmt: skip
+        app.execute(f"set {setting}", prepare=False)
+    app.execute(OPEN, [tokens["here"]])
+    for query in ("select * from identity.users", "select platform.current_user_id()", "select * from identity.list_my_sessions()",
+                  "select * from identity.list_my_api_keys()", "select * from identity.quota_usage()",
+                  "select authz.check('conversation.read')", "select platform.count_against_limit('limits.requests_per_minute')"):  # fmt: skip
+        app.execute(query)
+    with pytest.raises(psycopg.Error):
+        app.execute(OPEN, ["eai_s_" + world.there.id.hex + "_" + "A" * 43])
+    told = "\n".join(printed)
+
+    def as_printed(value):
+        """Bytes as a constant in a plan."""
+        return " ".join(str(byte - 256 if byte > 127 else byte) for byte in value)
+
+    assert as_printed(world.here.id.bytes) in told  # values are printed, and so they are looked for
+    with psycopg.connect(world.server.url(world.name)) as superuser:
+        keys = superuser.execute("select substr(secret, 20, 20) from platform.context_keys").fetchall()
+        hashes = superuser.execute("select substr(token_hash, 1, 20) from identity.user_sessions where tenant_id = %s", [world.there.id]).fetchall()  # fmt: skip
+    assert keys
+    assert hashes
+    for (value,) in keys + hashes:
+        assert as_printed(value) not in told
+        assert value.hex() not in told
+
+
+def test_settings_of_the_session_change_no_answer(world, app, tokens):
+    """What a session may say of how literals and values are read and written is not what our functions go by."""
+    ask = (
+        "select platform.context() - 'request_id', platform.current_actor_id(), authz.check('conversation.read'),"
+        " platform.setting('security.step_up_minutes')"
+    )
+    app.execute(OPEN, [tokens["here"]])
+    expected = app.execute(ask).fetchone()
+    with world.connect("app") as hostile:
+        for setting in ("standard_conforming_strings = off", "escape_string_warning = off", "transform_null_equals = on",
+                        "bytea_output = escape", "datestyle = 'german, dmy'", "intervalstyle = sql_standard",
+                        "timezone = '<a>0<b>-00:00:30,J2/0,J365/0'", "extra_float_digits = -15", "array_nulls = off", "quote_all_identifiers = on",
+                        "xmlbinary = hex", "client_encoding = sql_ascii", "plpgsql.extra_errors = none"):  # fmt: skip
+            hostile.execute(f"set {setting}", prepare=False)
+        cursor = psycopg.ClientCursor(hostile)
+        cursor.execute("select platform.open_session_context(E%s)", [tokens["here"]])
+        assert app.execute(ask).fetchone() == expected
+        assert cursor.execute(ask).fetchone() == expected
+        assert cursor.execute("select distinct tenant_id from identity.users").fetchall() == [
+            (world.here.id,)
+        ]
+        with pytest.raises(psycopg.Error) as caught:
+            cursor.execute(f"select platform.open_session_context('eai_s_{world.there.id.hex}_{'A' * 43}')")
+        assert caught.value.sqlstate == "ZI004"
+
+
 def test_what_others_are_doing_is_seen_without_their_tokens(world, attacker, tokens):
     """Sessions of the same login see each other's statements; with parameters, there is nothing in them."""
     with world.connect("app") as victim:

@@ -183,6 +183,15 @@ def test_requests_are_counted_by_the_minute_and_by_whom(db, acme):
     assert count(db, "limits.requests_per_minute", 1) is not None
 
 
+def test_a_session_cannot_have_minutes_of_its_own(db, acme):
+    db.execute("insert into platform.tenant_settings (tenant_id, key, value) values (%s, 'limits.requests_per_minute', '3')", [acme])  # fmt: skip
+    become(db, acme, person(db, acme), 1)
+    assert count(db, "limits.requests_per_minute", 3) is None
+    for seconds in range(1, 60, 6):  # a summer time that is some seconds off
+        db.execute(f"set local timezone = '<a>0<b>-00:00:{seconds:02},J2/0,J365/0'")
+        assert count(db, "limits.requests_per_minute") is not None
+
+
 def test_a_tenants_limit_counts_all_of_its_people(db, acme):
     key = "limits.requests_per_minute_per_tenant"
     db.execute(
