@@ -3890,6 +3890,10 @@ begin
     elsif create_api_key.expires_at > v_latest then
         raise exception 'An API key is good until % at the longest', v_latest
             using errcode = 'ZI011', hint = 'The setting security.api_key_days says how long.';
+    elsif current_setting('transaction_isolation') <> 'read committed' then
+        -- Its snapshot may be older than the keys that it waits for below, and nothing tells it that they are missing.
+        raise exception 'An API key cannot be made in a % transaction', current_setting('transaction_isolation')
+            using errcode = 'ZI012', hint = 'Make it in a read committed transaction.';
     end if;
 
     -- Who makes two at once takes turns.
@@ -3919,8 +3923,8 @@ $$;
 comment on function identity.create_api_key(text, text[], timestamptz, uuid) is
     'Make a key with which a program acts as the current user, confined to scopes where any are given; returns it, and
 it is not to be had again. Raises ZI010 for somebody else''s, when the context was opened by a key, or when the scope is
-scim and the user may not deactivate others, ZI011 when it would last longer than the settings allow, and ZI023 when the
-user has as many as they allow.';
+scim and the user may not deactivate others, ZI011 when it would last longer than the settings allow, ZI012 in a
+transaction that could not see what others have just made, and ZI023 when the user has as many as they allow.';
 
 revoke all on function identity.create_api_key(text, text[], timestamptz, uuid) from public;
 grant execute on function identity.create_api_key(text, text[], timestamptz, uuid)

@@ -187,6 +187,24 @@ def test_a_user_has_only_so_many_api_keys(world, app):
     keys.create("another")
 
 
+@pytest.mark.parametrize(
+    ("isolation", "sqlstate"),
+    [("read committed", "ZI023"), ("repeatable read", "ZI012"), ("serializable", "ZI012")],
+)
+def test_no_snapshot_is_old_enough_for_one_api_key_more(world, isolation, sqlstate):
+    session = world.new_session(world.here, world.new_person(world.here))
+    with world.connect("app") as first, world.connect("app") as late:
+        late.execute(f"set transaction isolation level {isolation}")
+        open_session(late, session.session_token)  # has seen that there are none yet
+        open_session(first, session.session_token)
+        for number in range(10):
+            ApiKeys(first).create(f"k{number}")
+        first.commit()
+        with pytest.raises(psycopg.Error) as caught:
+            late.execute("select * from identity.create_api_key('one more')")
+        assert caught.value.sqlstate == sqlstate
+
+
 def test_documents_are_counted_by_number_and_size(world, tenant):
     person = world.new_person(tenant)
     allow(world, tenant, "limits.storage_bytes_per_tenant", 1000)
