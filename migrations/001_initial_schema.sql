@@ -7400,7 +7400,8 @@ begin
                                    'group_permissions', 'delegations', 'proxy_grants'] loop
         execute format(
             'create trigger _100_check_criteria before insert or update of condition, windows on authz.%I
-                 for each row execute function authz._check_criteria()', v_table);
+                 for each row when (new.condition is not null or new.windows is not null)
+                 execute function authz._check_criteria()', v_table);
     end loop;
 end
 $do$;

@@ -113,10 +113,10 @@ def test_deleting_leaves_no_row_in_any_table_and_a_receipt_of_all_of_them(world,
         counts, finished_at, slug = operator.execute(RECEIPT, [tenant.id]).fetchone()
         assert counts == before
         assert finished_at is not None
-        assert (
-            max(sizes) < 60
-        )  # a table whose rows hold each other, of which there are few here, is not divided
-        assert 120 < sum(sizes) <= sum(before.values())  # what goes along with other rows is not counted
+        # A table whose rows hold each other is not divided; of such rows there are few here.
+        assert max(sizes) < 60
+        # What goes along with other rows is not counted.
+        assert 120 < sum(sizes) <= sum(before.values())
         assert conn.execute(
             "select count(*) from identity.tenants where id = %s", [tenant.id]
         ).fetchone() == (0,)
