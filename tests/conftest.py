@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from enterprise_ai.migrate import Migrator
+from tests.kept import Kept
 from tests.servers import Server, bindir_of, scratch_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,12 +143,18 @@ def _shared_database(
         yield name
 
 
+@pytest.fixture(scope="session")
+def _kept() -> Iterator[Kept]:
+    kept = Kept()
+    yield kept
+    kept.close()
+
+
 @pytest.fixture
-def db(server: Server, _shared_database: str, migrator: str) -> Iterator[psycopg.Connection]:
+def db(server: Server, _shared_database: str, migrator: str, _kept: Kept) -> Iterator[psycopg.Connection]:
     """A connection as the owner of a migrated database, in a transaction that is rolled back."""
-    with psycopg.connect(server.url(_shared_database, migrator)) as conn:
+    with _kept.lend(server.url(_shared_database, migrator)) as conn:
         yield conn
-        conn.rollback()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from enterprise_ai.secrets import SecretBox
 from tests.conftest import new_database
+from tests.kept import Kept
 from tests.servers import Server
 
 CONTEXT = "select platform._seal_context(jsonb_build_object('tenant_id', %s::uuid))"
@@ -39,6 +40,7 @@ class World:
 
     def __init__(self, server: Server, name: str) -> None:
         self.server, self.name = server, name
+        self.kept = Kept()
         self._made = 0
         with self.owner() as conn:  # all of them come from one address
             conn.execute(
@@ -52,10 +54,21 @@ class World:
     @contextlib.contextmanager
     def owner(self, tenant: Tenant | None = None) -> Iterator[psycopg.Connection[Any]]:
         """A transaction of the owner of the tables, in a tenant's context where one is given; commits."""
-        with psycopg.connect(self.server.url(self.name, "migrator")) as conn:
+        with self.kept.lend(self.server.url(self.name, "migrator")) as conn:
             if tenant is not None:
                 conn.execute(CONTEXT, [tenant.id])
             yield conn
+            conn.commit()
+
+    @contextlib.contextmanager
+    def gateway(self) -> Iterator[psycopg.Cursor[Any]]:
+        """A transaction of a service that signs people in; commits. Its rows have names."""
+        with (
+            self.kept.lend(self.server.url(self.name, "gateway_login")) as conn,
+            conn.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor,
+        ):
+            yield cursor
+            conn.commit()
 
     def connect(self, login: str, **options: Any) -> psycopg.Connection[Any]:
         """A connection as one of LOGINS."""
@@ -80,7 +93,7 @@ class World:
 
     def new_session(self, tenant: Tenant, person: UUID, *, refreshable: bool = False, level: int = 1) -> Any:
         """Start a session as the gateway would; returns the row of identity.start_session()."""
-        with self.connect("gateway") as conn, conn.cursor(row_factory=psycopg.rows.namedtuple_row) as cursor:
+        with self.gateway() as cursor:
             cursor.execute("select platform.open_context(%s, %s)", [tenant.id, person])
             return cursor.execute(
                 "select * from identity.start_session(%s, %s::smallint, is_refreshable => %s)",
@@ -98,7 +111,9 @@ def world(
     with new_database(superuser, migrator, template) as name:
         with psycopg.connect(server.url(name)) as conn:
             conn.execute("grant create on schema public to app_login")
-        yield World(server, name)
+        world = World(server, name)
+        yield world
+        world.kept.close()
 
 
 @pytest.fixture(scope="session")

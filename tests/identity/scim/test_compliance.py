@@ -22,7 +22,6 @@ from tests.identity.conftest import Tenant, World
 from tests.identity.scim.conftest import Directory
 
 
-@pytest.mark.slow
 def test_a_public_client_finds_no_fault(directory: Directory) -> None:
     headers = {"Authorization": f"Bearer {directory.key}"}
     with httpx2.Client(base_url=directory.url, headers=headers, timeout=60) as http:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg.rows import namedtuple_row
 from psycopg.types.json import Jsonb
 
 from tests.identity.conftest import Tenant, World
@@ -32,9 +31,9 @@ class Gate:
 
     def call(self, text: str, values: Any = ()) -> Any:
         """The first row of a statement in the tenant's context; commits."""
-        with self.world.connect("gateway", row_factory=namedtuple_row) as conn:
-            conn.execute("select platform.open_context(%s)", [self.tenant.id])
-            return conn.execute(text, values).fetchone()
+        with self.world.gateway() as cursor:
+            cursor.execute("select platform.open_context(%s)", [self.tenant.id])
+            return cursor.execute(text, values).fetchone()
 
     def provider(self, protocol: str = "oidc", **settings: Any) -> UUID:
         """A new provider, enabled, that makes users unless the settings say otherwise."""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dns.flags
 import dns.message
@@ -31,7 +32,7 @@ KEYS = "k1:" + base64.b64encode(bytes(range(32))).decode()
 
 @pytest.fixture
 def tenant(world: World) -> Tenant:
-    return world.new_tenant(f"t{free_port()}x{id(world) % 1000}")
+    return world.new_tenant("t" + uuid4().hex[:12])
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def provider() -> Iterator[Publisher]:
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         made.append(Publisher(f"http://127.0.0.1:{server.server_port}"))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield made[0]
         server.shutdown()
 
