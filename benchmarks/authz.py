@@ -93,7 +93,7 @@ class Bench:
             self.tenants.append(tenant_id)
         self.conn.commit()
         self.conn.autocommit = True
-        self.conn.execute("analyze")
+        self.conn.execute("vacuum analyze")
         self.conn.autocommit = False
         self.tenant_id = self.tenants[0]
         self.seal(self.tenant_id)

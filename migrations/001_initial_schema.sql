@@ -8221,46 +8221,183 @@ grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
-    permission authz.permissions,
+    permission_id integer,
+    place integer,
     out is_active boolean,
     out is_denied boolean,
     out is_allowed boolean,
     out is_allowed_on_own boolean,
     out may_deny boolean,
-    out may_allow boolean)
+    out may_allow boolean,
+    out has_direct boolean,
+    out groups uuid[])
     returns setof record
     language sql
     stable
     parallel restricted
 as $$
-    select held.active = 2, held.rights & 1 > 0, held.rights & 2 > 0, held.rights & 4 > 0,
-           held.rights & 8 > 0 or held.sometimes & 9 > 0, held.rights & 16 > 0 or held.sometimes & 22 > 0
-    from (
-        select count(*) filter (where h.is_active and h.holder_id in (_held.user_id, _held.tenant_id)),
-               bit_or(always.rights
-                      | case when (_held.permission).id = any (h.denied) then 1 else 0 end
-                      | case when (_held.permission).id = any (h.allowed) then 2 else 0 end
-                      | case when (_held.permission).id = any (h.special_denied) then 8 else 0 end
-                      | case when h.has_delegations or (_held.permission).id = any (h.special_allowed) then 16 else 0 end),
-               bit_or(sometimes.rights)
-        from authz.holders as h
-        cross join lateral authz._carried(_held.tenant_id, h.roles, (_held.permission).place) as always
-        cross join lateral authz._carried(_held.tenant_id, h.special_roles, (_held.permission).place) as sometimes
-        where h.tenant_id = _held.tenant_id
-          and h.holder_id = any (
-              array[_held.user_id, _held.tenant_id]
-              || (select mine.groups
-                  from authz.holders as mine
-                  where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id))
-    ) as held (active, rights, sometimes)
+    -- What everyone holds does not hang on the user: each of the three is read once a statement.
+    select mine.is_active
+           and (select e.is_active from authz.holders as e
+                where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id),
+           always.rights & 1 > 0 or _held.permission_id = any (mine.denied) or of_groups.rights & 1 > 0,
+           always.rights & 2 > 0 or _held.permission_id = any (mine.allowed) or of_groups.rights & 2 > 0,
+           (always.rights | of_groups.rights) & 4 > 0,
+           (always.rights | of_groups.rights) & 8 > 0 or sometimes.rights & 9 > 0
+           or _held.permission_id = any ((
+               select e.special_denied from authz.holders as e
+               where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id)::integer[]),
+           (always.rights | of_groups.rights) & 16 > 0 or sometimes.rights & 22 > 0 or mine.has_delegations,
+           _held.permission_id = any (mine.special_allowed || mine.special_denied) or of_groups.has_direct,
+           mine.groups
+    from authz.holders as mine
+    cross join lateral authz._carried(
+        _held.tenant_id,
+        mine.roles || (
+            select e.roles from authz.holders as e
+            where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id),
+        _held.place) as always
+    cross join lateral authz._carried(_held.tenant_id, mine.special_roles, _held.place) as sometimes
+    cross join lateral (
+        select coalesce(bit_or(
+                   g_always.rights
+                   | case when _held.permission_id = any (g.denied) then 1 else 0 end
+                   | case when _held.permission_id = any (g.allowed) then 2 else 0 end
+                   | case when g_sometimes.rights & 9 > 0 then 8 else 0 end
+                   | case when g_sometimes.rights & 22 > 0 then 16 else 0 end), 0),
+               coalesce(bool_or(_held.permission_id = any (g.special_allowed || g.special_denied)), false)
+        from authz.holders as g
+        cross join lateral authz._carried(_held.tenant_id, g.roles, _held.place) as g_always
+        cross join lateral authz._carried(_held.tenant_id, g.special_roles, _held.place) as g_sometimes
+        where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups)
+    ) as of_groups (rights, has_direct)
+    where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id
+    offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._held(uuid, uuid, authz.permissions) is
-    'What a user, by all that they hold, has of a permission; may_deny and may_allow when there are rules that what is
-derived does not say all of.';
+comment on function authz._held(uuid, uuid, integer, integer) is
+    'What a user, by all that they hold, has of a permission; may_deny and may_allow when roles or delegations have rules
+that what is derived does not say all of, has_direct when rules do that are given to the user or a group directly.';
 
-revoke all on function authz._held(uuid, uuid, authz.permissions) from public;
-grant execute on function authz._held(uuid, uuid, authz.permissions) to enterprise_ai_decider;
+revoke all on function authz._held(uuid, uuid, integer, integer) from public;
+grant execute on function authz._held(uuid, uuid, integer, integer) to enterprise_ai_decider;
+
+
+create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
+    select case
+        when is_conditional then 4
+        when effect = 'deny' then 1
+        when is_here and is_approved then 2
+        else 4
+    end
+$$;
+
+comment on function authz._says(text, boolean, boolean, boolean) is
+    'What a rule that is given directly comes to: 1 denied, 2 allowed, 4 has to be evaluated.';
+
+revoke all on function authz._says(text, boolean, boolean, boolean) from public;
+grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;
+
+
+create or replace function authz._said_to_user(
+    tenant_id uuid,
+    user_id uuid,
+    permission_id integer,
+    ancestors uuid[],
+    resource_id uuid,
+    out said integer)
+    returns setof integer
+    language sql
+    stable
+    parallel restricted
+as $$
+    select coalesce(bit_or(authz._says(
+        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null),
+        p.granted_by is null or p.approved_by is not null)), 0)
+    from authz.user_permissions as p
+    where p.tenant_id = _said_to_user.tenant_id and p.user_id = _said_to_user.user_id
+      and p.permission_id = _said_to_user.permission_id
+      -- As the index has it: the tenant's id stands for the type as such.
+      and coalesce(p.resource_id, p.tenant_id)
+          = any (_said_to_user.ancestors || array[_said_to_user.resource_id, _said_to_user.tenant_id])
+      and (p.resource_id is null or p.resource_id = any (_said_to_user.ancestors || _said_to_user.resource_id))
+$$;
+
+comment on function authz._said_to_user(uuid, uuid, integer, uuid[], uuid) is
+    'What the rules come to that are given to a user directly and reach a resource (null: the type), as authz._says has it.';
+
+revoke all on function authz._said_to_user(uuid, uuid, integer, uuid[], uuid) from public;
+grant execute on function authz._said_to_user(uuid, uuid, integer, uuid[], uuid) to enterprise_ai_decider;
+
+
+create or replace function authz._said_to_groups(
+    tenant_id uuid,
+    group_ids uuid[],
+    permission_id integer,
+    ancestors uuid[],
+    resource_id uuid,
+    out said integer)
+    returns setof integer
+    language sql
+    stable
+    parallel restricted
+as $$
+    select coalesce(bit_or(authz._says(
+        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null),
+        p.granted_by is null or p.approved_by is not null)), 0)
+    from authz.group_permissions as p
+    where p.tenant_id = _said_to_groups.tenant_id and p.group_id = any (_said_to_groups.group_ids)
+      and p.permission_id = _said_to_groups.permission_id
+      and coalesce(p.resource_id, p.tenant_id)
+          = any (_said_to_groups.ancestors || array[_said_to_groups.resource_id, _said_to_groups.tenant_id])
+      and (p.resource_id is null or p.resource_id = any (_said_to_groups.ancestors || _said_to_groups.resource_id))
+$$;
+
+comment on function authz._said_to_groups(uuid, uuid[], integer, uuid[], uuid) is
+    'The same as authz._said_to_user of the rules that are given to some groups.';
+
+revoke all on function authz._said_to_groups(uuid, uuid[], integer, uuid[], uuid) from public;
+grant execute on function authz._said_to_groups(uuid, uuid[], integer, uuid[], uuid) to enterprise_ai_decider;
+
+
+create or replace function authz._said(
+    tenant_id uuid,
+    user_id uuid,
+    has_direct boolean,
+    group_ids uuid[],
+    permission_id integer,
+    ancestors uuid[],
+    resource_id uuid,
+    out said integer)
+    returns setof integer
+    language sql
+    stable
+    parallel restricted
+as $$
+    select case
+        when _said.has_direct then
+            (select u.said
+             from authz._said_to_user(_said.tenant_id, _said.user_id, _said.permission_id, _said.ancestors,
+                                      _said.resource_id) as u)
+            | (select g.said
+               from authz._said_to_groups(_said.tenant_id, _said.group_ids, _said.permission_id, _said.ancestors,
+                                          _said.resource_id) as g)
+        else 0
+    end
+    offset 0    -- found out once, however often it is looked at
+$$;
+
+comment on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) is
+    'What is said directly to a user and to the groups they are in, if anything is.';
+
+revoke all on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) from public;
+grant execute on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) to enterprise_ai_decider;
 
 
 create or replace function authz._settled(
@@ -8275,34 +8412,36 @@ create or replace function authz._settled(
     is_allowed boolean,
     is_allowed_on_own boolean,
     may_deny boolean,
-    may_allow boolean)
+    may_allow boolean,
+    said integer)
     returns boolean
     language sql
     immutable
     parallel safe
 as $$
     select case
-        when not is_active or is_denied then false
+        when not is_active or is_denied or said & 1 > 0 then false
         when resource_id is not null and resource.id is null then false
         when resource.id is not null
              and (resource.resource_type = any (array[permission.resource_type, parent_type])) is not true then false
         when permission.minimum_authentication_level > 1
              and coalesce(level, 0) < permission.minimum_authentication_level then false
-        when permission.requires_approval then null
-        when is_allowed or (is_allowed_on_own and resource.owner_id is not distinct from user_id) then
+        when permission.requires_approval or said & 4 > 0 then null
+        when is_allowed or said & 2 > 0 or (is_allowed_on_own and resource.owner_id is not distinct from user_id) then
             case when not may_deny then true end
         when not may_allow then false
     end
 $$;
 
 comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                   boolean, boolean, boolean, boolean) is
-    'The answer as far as arrays can give it; null when rules have to be evaluated that could turn it.';
+                                   boolean, boolean, boolean, boolean, integer) is
+    'The answer as far as what is derived (authz._held) and what was said directly can give it; null when rules have to be
+evaluated that could turn it.';
 
 revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean, boolean) from public;
+                                      boolean, boolean, boolean, boolean, integer) from public;
 grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean, boolean) to enterprise_ai_decider;
+                                         boolean, boolean, boolean, boolean, integer) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/standing.sql
@@ -8473,9 +8612,9 @@ declare
     v_resource_type text;
     v_owner_id uuid;
     v_ancestors uuid[];
+    v_said integer := 0;
+    v_said_to_groups integer;
     v_is_allowed boolean;
-    v_may_deny boolean;
-    v_may_allow boolean;
 begin
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not context ?| '{actor_id,scopes}' then
@@ -8494,25 +8633,30 @@ begin
             end if;
         end if;
 
-        v_is_allowed := v_standing.rights & 2 > 0
-                        or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
-        v_may_deny := v_standing.rights & 8 > 0;
-        v_may_allow := v_standing.rights & 16 > 0;
         if v_standing.has_direct then
-            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.groups,
-                                      v_standing.permission_id, v_ancestors || _is_allowed.resource_id)
-                when 'deny' then return false;
-                when 'allow' then v_is_allowed := true;
-                when 'unsure' then
-                    v_may_deny := true;
-                    v_may_allow := true;
-                else null;
-            end case;
+            select u.said
+            into v_said
+            from authz._said_to_user(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.permission_id, v_ancestors,
+                                     _is_allowed.resource_id) as u;
+            if v_standing.groups <> '{}' then
+                select g.said
+                into v_said_to_groups
+                from authz._said_to_groups(_is_allowed.tenant_id, v_standing.groups, v_standing.permission_id,
+                                           v_ancestors, _is_allowed.resource_id) as g;
+                v_said := v_said | v_said_to_groups;
+            end if;
         end if;
-        if v_is_allowed and not v_may_deny and not v_standing.requires_approval then
-            return true;
-        elsif not v_is_allowed and not v_may_allow then
+
+        if v_said & 1 > 0 then
             return false;
+        elsif v_said & 4 = 0 then
+            v_is_allowed := v_standing.rights & 2 > 0 or v_said & 2 > 0
+                            or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+            if v_is_allowed and v_standing.rights & 8 = 0 and not v_standing.requires_approval then
+                return true;
+            elsif not v_is_allowed and v_standing.rights & 16 = 0 then
+                return false;
+            end if;
         end if;
     end if;
     return (authz._evaluate(context, _is_allowed.subject_id, _is_allowed.permission, _is_allowed.resource_id,
@@ -8525,82 +8669,6 @@ comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
 
 revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
 grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
-
-
-create or replace function authz._said_directly(
-    tenant_id uuid,
-    user_id uuid,
-    group_ids uuid[],
-    permission_id integer,
-    way uuid[])
-    returns text
-    language plpgsql
-    stable
-    parallel restricted
-as $$
-declare
-    v_resource_id uuid := way[cardinality(way)];
-    -- As the indexes have it: the tenant's id stands for the type as such.
-    v_places uuid[] := way || _said_directly.tenant_id;
-    v_said integer;             -- 1 denied, 2 allowed, 4 has to be evaluated
-    v_said_to_groups integer;
-begin
-    select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
-                              p.granted_by is null or p.approved_by is not null))
-    into v_said
-    from authz.user_permissions as p
-    where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
-      and p.permission_id = _said_directly.permission_id
-      and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-      and (p.resource_id is null or p.resource_id = any (way));
-    if group_ids <> '{}' then
-        select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
-                                  p.granted_by is null or p.approved_by is not null))
-        into v_said_to_groups
-        from authz.group_permissions as p
-        where p.tenant_id = _said_directly.tenant_id and p.group_id = any (_said_directly.group_ids)
-          and p.permission_id = _said_directly.permission_id
-          and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-          and (p.resource_id is null or p.resource_id = any (way));
-        v_said := coalesce(v_said | v_said_to_groups, v_said, v_said_to_groups);
-    end if;
-    return case
-        when v_said & 1 > 0 then 'deny'
-        when v_said & 4 > 0 then 'unsure'
-        when v_said & 2 > 0 then 'allow'
-    end;
-end
-$$;
-
-comment on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) is
-    'What the rules come to that are given to a user or their groups directly and reach the last of the
-resources on a way (null: the type):
-deny, allow, unsure when they have to be evaluated; null when there are none.';
-
-revoke all on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) from public;
-grant execute on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) to enterprise_ai_decider;
-
-
-create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
-    returns integer
-    language sql
-    immutable
-    parallel safe
-as $$
-    -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
-    select case
-        when is_conditional then 4
-        when effect = 'deny' then 1
-        when is_here and is_approved then 2
-        else 4
-    end
-$$;
-
-comment on function authz._says(text, boolean, boolean, boolean) is
-    'What a rule that is given directly comes to: 1 denied, 2 allowed, 4 has to be evaluated.';
-
-revoke all on function authz._says(text, boolean, boolean, boolean) from public;
-grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/check_many.sql
@@ -8637,34 +8705,22 @@ begin
                                             'given, a user.';
     end if;
 
-    with asked (place, permission, resource_id, user_id) as (
-        select a.place, a.permission, a.resource_id, coalesce(a.user_id, v_user_id)
-        from unnest(check_many.permissions, check_many.resource_ids, check_many.user_ids)
-            with ordinality as a (permission, resource_id, user_id, place)
-    ),
-    -- Each user has much or little of a permission whatever the resource: found out once, not for each check.
-    held as materialized (
-        select pair.user_id, p as permission, p.name,
-               (select t.parent_type from authz.resource_types as t where t.name = p.resource_type) as parent_type, h.*
-        from (select distinct a.user_id, a.permission from asked as a) as pair
-        join authz.permissions as p on p.name = pair.permission
-        cross join lateral authz._held(v_tenant_id, pair.user_id, p) as h
-        where not v_is_limited
-    ),
-    settled (place, permission, resource_id, user_id, is_known, is_allowed) as (
-        select a.place, a.permission, a.resource_id, a.user_id, h.name is not null,
-               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level, h.is_active, h.is_denied,
-                              h.is_allowed, h.is_allowed_on_own, h.may_deny, h.may_allow)
-        from asked as a
-        left join held as h on h.name = a.permission and h.user_id = a.user_id
-        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
-    )
     select array_agg(
-        case when s.is_known and s.is_allowed is not null then s.is_allowed
-        else authz._is_allowed(v_context, v_tenant_id, s.user_id, s.permission, s.resource_id, check_many.request) end
-        order by s.place)
+        coalesce(
+            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.is_denied,
+                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
+            authz._is_allowed(v_context, v_tenant_id, who.id, a.permission, a.resource_id, check_many.request))
+        order by a.place)
     into v_answers
-    from settled as s;
+    from unnest(check_many.permissions, check_many.resource_ids, check_many.user_ids)
+        with ordinality as a (permission, resource_id, user_id, place)
+    cross join lateral (select coalesce(a.user_id, v_user_id)) as who (id)
+    left join authz.permissions as p on p.name = a.permission and not v_is_limited
+    left join authz.resource_types as t on t.name = p.resource_type
+    left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
+    left join lateral authz._held(v_tenant_id, who.id, p.id, p.place) as held on true
+    cross join lateral authz._said(v_tenant_id, who.id, held.has_direct, held.groups, p.id, r.ancestors, a.resource_id)
+        as direct;
     return coalesce(v_answers, '{}');
 end
 $$;
@@ -9222,26 +9278,57 @@ declare
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_type text := coalesce(list_resources.resource_type, (
         select p.resource_type from authz.permissions as p where p.name = list_resources.permission));
+    v_after uuid := coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000');
     v_is_limited boolean := v_context ?| '{actor_id,scopes}';
     v_level integer := authz._level(v_context);
+    v_standing authz.standing := authz._standing(v_context, v_tenant_id, v_subject_id, list_resources.permission);
+    -- Rules about the whole type may allow any of it. Otherwise there is what they own, and what rules name.
+    v_is_wide boolean := v_standing.rights & 18 > 0
+        or v_standing.has_direct and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
+    v_places uuid[];
+    v_size integer := authz._page(list_resources.page_size);
 begin
+    if v_standing.permission_id is null then
+        return;
+    elsif not v_is_wide then
+        v_places := authz._places(v_tenant_id, v_subject_id, v_standing.permission_id, 'allow');
+    end if;
     return query
-    select r.id
-    from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p) as held
-    join authz.resources as r on r.tenant_id = v_tenant_id and r.resource_type = v_type
-    where p.name = list_resources.permission
-      and r.id > coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000')
-      and coalesce(
-          case when not v_is_limited then
-              authz._settled(
-                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id,
-                  v_subject_id, v_level, held.is_active, held.is_denied, held.is_allowed, held.is_allowed_on_own,
-                  held.may_deny, held.may_allow)
-          end,
-          authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
-    order by r.id
-    limit authz._page(list_resources.page_size);
+    select candidate.id
+    from (
+        select r.id
+        from authz.resources as r
+        where v_is_wide and r.tenant_id = v_tenant_id and r.resource_type = v_type and r.id > v_after
+        union all
+        select r.id
+        from authz.resources as r
+        where not v_is_wide and r.tenant_id = v_tenant_id and r.owner_id = v_subject_id and r.resource_type = v_type
+          and r.id > v_after
+        union all
+        select r.id
+        from authz.resources as r
+        where not v_is_wide and r.tenant_id = v_tenant_id and r.id = any (v_places) and r.resource_type = v_type
+          and r.id > v_after and r.owner_id is distinct from v_subject_id
+        union all
+        select r.id
+        from authz.resources as r
+        where not v_is_wide and r.tenant_id = v_tenant_id and r.ancestors && v_places and r.resource_type = v_type
+          and r.id > v_after and r.owner_id is distinct from v_subject_id and r.id <> all (v_places)
+    ) as candidate
+    join authz.resources as r on r.tenant_id = v_tenant_id and r.id = candidate.id
+    join authz.permissions as p on p.name = list_resources.permission
+    join authz.resource_types as t on t.name = p.resource_type
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, v_subject_id, held.has_direct, held.groups, p.id, r.ancestors, r.id)
+        as direct
+    where coalesce(
+        case when not v_is_limited then
+            authz._settled(p, t.parent_type, r, r.id, v_subject_id, v_level, held.is_active, held.is_denied,
+                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said)
+        end,
+        authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
+    order by candidate.id
+    limit v_size;
 end
 $$;
 
@@ -9281,17 +9368,19 @@ begin
     return query
     select h.holder_id
     from authz.permissions as p
+    join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p) as held
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, h.holder_id, held.has_direct, held.groups, p.id, r.ancestors,
+                                   list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(
           authz._settled(
-              p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r,
-              list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied, held.is_allowed,
-              held.is_allowed_on_own, held.may_deny, held.may_allow),
+              p, t.parent_type, r, list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied,
+              held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
           authz._is_allowed(v_others, v_tenant_id, h.holder_id, list_subjects.permission, list_subjects.resource_id,
                             list_subjects.request))
     order by h.holder_id
@@ -9344,6 +9433,37 @@ revoke all on function authz.list_actions(uuid, uuid, jsonb) from public;
 grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 reset role;
+
+
+create or replace function authz._is_named_type_wide(tenant_id uuid, user_id uuid, standing authz.standing)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return exists (
+        select
+        from authz.user_permissions as g
+        where g.tenant_id = _is_named_type_wide.tenant_id and g.user_id = _is_named_type_wide.user_id
+          and g.permission_id = (_is_named_type_wide.standing).permission_id
+          and coalesce(g.resource_id, g.tenant_id) = _is_named_type_wide.tenant_id
+    ) or exists (
+        select
+        from authz.group_permissions as g
+        where g.tenant_id = _is_named_type_wide.tenant_id
+          and g.group_id = any ((_is_named_type_wide.standing).groups)
+          and g.permission_id = (_is_named_type_wide.standing).permission_id
+          and coalesce(g.resource_id, g.tenant_id) = _is_named_type_wide.tenant_id
+    );
+end
+$$;
+
+comment on function authz._is_named_type_wide(uuid, uuid, authz.standing) is
+    'Whether rules are given to a user, or to a group they are in, directly that are about all of the permission''s type.';
+
+revoke all on function authz._is_named_type_wide(uuid, uuid, authz.standing) from public;
+grant execute on function authz._is_named_type_wide(uuid, uuid, authz.standing) to enterprise_ai_decider;
 
 
 create or replace function authz._page(size integer)
@@ -10171,7 +10291,7 @@ begin
     select p.name into v_lacking
     from authz.role_rights as carried
     join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
-    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p) as held
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id, p.place) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.is_denied
            or not (held.is_allowed
@@ -12749,7 +12869,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p.id, p.place) as held
     where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
     order by p.id
     limit 1;
@@ -13045,8 +13165,8 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger _000_take_turn on identity.users;
 --   drop trigger derive on identity.tenants;
 --   drop trigger _000_take_turn on identity.tenants;
---   drop function authz._held(uuid, uuid, authz.permissions);
---   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean, boolean);
+--   drop function authz._held(uuid, uuid, integer, integer);
+--   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean, boolean, integer);
 --   drop table authz.holders;
 --   drop table authz.role_rights;
 --   drop table authz.epochs;
@@ -13122,6 +13242,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._hidden(jsonb, text);
 --   drop function authz._single(jsonb, authz.standing, text, uuid[]);
 --   drop function authz._with_what_lies_below(jsonb, authz.standing, text, uuid[]);
+--   drop function authz._is_named_type_wide(uuid, uuid, authz.standing);
 --   drop function authz._standing(jsonb, uuid, uuid, text);
 --   drop function authz._parent_type(text);
 --   drop function authz._says(text, boolean, boolean, boolean);
@@ -13131,7 +13252,9 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._asks_about_resources(uuid, uuid, integer, jsonb);
 --   drop function authz._carried(uuid, uuid[], integer);
 --   drop function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb);
---   drop function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]);
+--   drop function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid);
+--   drop function authz._said_to_user(uuid, uuid, integer, uuid[], uuid);
+--   drop function authz._said_to_groups(uuid, uuid[], integer, uuid[], uuid);
 --   drop function authz._rules(uuid, uuid, integer, uuid, jsonb, timestamptz);
 --   drop function authz._fault_of_windows(jsonb);
 --   drop function authz._windows_at(jsonb, timestamptz);

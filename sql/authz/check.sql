@@ -60,9 +60,9 @@ declare
     v_resource_type text;
     v_owner_id uuid;
     v_ancestors uuid[];
+    v_said integer := 0;
+    v_said_to_groups integer;
     v_is_allowed boolean;
-    v_may_deny boolean;
-    v_may_allow boolean;
 begin
     -- A key's scopes and acting for another limit what there is; the whole decision takes them into account.
     if not context ?| '{actor_id,scopes}' then
@@ -81,25 +81,30 @@ begin
             end if;
         end if;
 
-        v_is_allowed := v_standing.rights & 2 > 0
-                        or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
-        v_may_deny := v_standing.rights & 8 > 0;
-        v_may_allow := v_standing.rights & 16 > 0;
         if v_standing.has_direct then
-            case authz._said_directly(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.groups,
-                                      v_standing.permission_id, v_ancestors || _is_allowed.resource_id)
-                when 'deny' then return false;
-                when 'allow' then v_is_allowed := true;
-                when 'unsure' then
-                    v_may_deny := true;
-                    v_may_allow := true;
-                else null;
-            end case;
+            select u.said
+            into v_said
+            from authz._said_to_user(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.permission_id, v_ancestors,
+                                     _is_allowed.resource_id) as u;
+            if v_standing.groups <> '{}' then
+                select g.said
+                into v_said_to_groups
+                from authz._said_to_groups(_is_allowed.tenant_id, v_standing.groups, v_standing.permission_id,
+                                           v_ancestors, _is_allowed.resource_id) as g;
+                v_said := v_said | v_said_to_groups;
+            end if;
         end if;
-        if v_is_allowed and not v_may_deny and not v_standing.requires_approval then
-            return true;
-        elsif not v_is_allowed and not v_may_allow then
+
+        if v_said & 1 > 0 then
             return false;
+        elsif v_said & 4 = 0 then
+            v_is_allowed := v_standing.rights & 2 > 0 or v_said & 2 > 0
+                            or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+            if v_is_allowed and v_standing.rights & 8 = 0 and not v_standing.requires_approval then
+                return true;
+            elsif not v_is_allowed and v_standing.rights & 16 = 0 then
+                return false;
+            end if;
         end if;
     end if;
     return (authz._evaluate(context, _is_allowed.subject_id, _is_allowed.permission, _is_allowed.resource_id,
@@ -112,79 +117,3 @@ comment on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) is
 
 revoke all on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) from public;
 grant execute on function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb) to enterprise_ai_decider;
-
-
-create or replace function authz._said_directly(
-    tenant_id uuid,
-    user_id uuid,
-    group_ids uuid[],
-    permission_id integer,
-    way uuid[])
-    returns text
-    language plpgsql
-    stable
-    parallel restricted
-as $$
-declare
-    v_resource_id uuid := way[cardinality(way)];
-    -- As the indexes have it: the tenant's id stands for the type as such.
-    v_places uuid[] := way || _said_directly.tenant_id;
-    v_said integer;             -- 1 denied, 2 allowed, 4 has to be evaluated
-    v_said_to_groups integer;
-begin
-    select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
-                              p.granted_by is null or p.approved_by is not null))
-    into v_said
-    from authz.user_permissions as p
-    where p.tenant_id = _said_directly.tenant_id and p.user_id = _said_directly.user_id
-      and p.permission_id = _said_directly.permission_id
-      and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-      and (p.resource_id is null or p.resource_id = any (way));
-    if group_ids <> '{}' then
-        select bit_or(authz._says(p.effect, p.is_conditional, coalesce(p.resource_id = v_resource_id, p.resource_id is null),
-                                  p.granted_by is null or p.approved_by is not null))
-        into v_said_to_groups
-        from authz.group_permissions as p
-        where p.tenant_id = _said_directly.tenant_id and p.group_id = any (_said_directly.group_ids)
-          and p.permission_id = _said_directly.permission_id
-          and coalesce(p.resource_id, p.tenant_id) = any (v_places)
-          and (p.resource_id is null or p.resource_id = any (way));
-        v_said := coalesce(v_said | v_said_to_groups, v_said, v_said_to_groups);
-    end if;
-    return case
-        when v_said & 1 > 0 then 'deny'
-        when v_said & 4 > 0 then 'unsure'
-        when v_said & 2 > 0 then 'allow'
-    end;
-end
-$$;
-
-comment on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) is
-    'What the rules come to that are given to a user or their groups directly and reach the last of the
-resources on a way (null: the type):
-deny, allow, unsure when they have to be evaluated; null when there are none.';
-
-revoke all on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) from public;
-grant execute on function authz._said_directly(uuid, uuid, uuid[], integer, uuid[]) to enterprise_ai_decider;
-
-
-create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
-    returns integer
-    language sql
-    immutable
-    parallel safe
-as $$
-    -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
-    select case
-        when is_conditional then 4
-        when effect = 'deny' then 1
-        when is_here and is_approved then 2
-        else 4
-    end
-$$;
-
-comment on function authz._says(text, boolean, boolean, boolean) is
-    'What a rule that is given directly comes to: 1 denied, 2 allowed, 4 has to be evaluated.';
-
-revoke all on function authz._says(text, boolean, boolean, boolean) from public;
-grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;

@@ -31,34 +31,22 @@ begin
                                             'given, a user.';
     end if;
 
-    with asked (place, permission, resource_id, user_id) as (
-        select a.place, a.permission, a.resource_id, coalesce(a.user_id, v_user_id)
-        from unnest(check_many.permissions, check_many.resource_ids, check_many.user_ids)
-            with ordinality as a (permission, resource_id, user_id, place)
-    ),
-    -- Each user has much or little of a permission whatever the resource: found out once, not for each check.
-    held as materialized (
-        select pair.user_id, p as permission, p.name,
-               (select t.parent_type from authz.resource_types as t where t.name = p.resource_type) as parent_type, h.*
-        from (select distinct a.user_id, a.permission from asked as a) as pair
-        join authz.permissions as p on p.name = pair.permission
-        cross join lateral authz._held(v_tenant_id, pair.user_id, p) as h
-        where not v_is_limited
-    ),
-    settled (place, permission, resource_id, user_id, is_known, is_allowed) as (
-        select a.place, a.permission, a.resource_id, a.user_id, h.name is not null,
-               authz._settled(h.permission, h.parent_type, r, a.resource_id, a.user_id, v_level, h.is_active, h.is_denied,
-                              h.is_allowed, h.is_allowed_on_own, h.may_deny, h.may_allow)
-        from asked as a
-        left join held as h on h.name = a.permission and h.user_id = a.user_id
-        left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
-    )
     select array_agg(
-        case when s.is_known and s.is_allowed is not null then s.is_allowed
-        else authz._is_allowed(v_context, v_tenant_id, s.user_id, s.permission, s.resource_id, check_many.request) end
-        order by s.place)
+        coalesce(
+            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.is_denied,
+                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
+            authz._is_allowed(v_context, v_tenant_id, who.id, a.permission, a.resource_id, check_many.request))
+        order by a.place)
     into v_answers
-    from settled as s;
+    from unnest(check_many.permissions, check_many.resource_ids, check_many.user_ids)
+        with ordinality as a (permission, resource_id, user_id, place)
+    cross join lateral (select coalesce(a.user_id, v_user_id)) as who (id)
+    left join authz.permissions as p on p.name = a.permission and not v_is_limited
+    left join authz.resource_types as t on t.name = p.resource_type
+    left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
+    left join lateral authz._held(v_tenant_id, who.id, p.id, p.place) as held on true
+    cross join lateral authz._said(v_tenant_id, who.id, held.has_direct, held.groups, p.id, r.ancestors, a.resource_id)
+        as direct;
     return coalesce(v_answers, '{}');
 end
 $$;

@@ -25,26 +25,57 @@ declare
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_type text := coalesce(list_resources.resource_type, (
         select p.resource_type from authz.permissions as p where p.name = list_resources.permission));
+    v_after uuid := coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000');
     v_is_limited boolean := v_context ?| '{actor_id,scopes}';
     v_level integer := authz._level(v_context);
+    v_standing authz.standing := authz._standing(v_context, v_tenant_id, v_subject_id, list_resources.permission);
+    -- Rules about the whole type may allow any of it. Otherwise there is what they own, and what rules name.
+    v_is_wide boolean := v_standing.rights & 18 > 0
+        or v_standing.has_direct and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
+    v_places uuid[];
+    v_size integer := authz._page(list_resources.page_size);
 begin
+    if v_standing.permission_id is null then
+        return;
+    elsif not v_is_wide then
+        v_places := authz._places(v_tenant_id, v_subject_id, v_standing.permission_id, 'allow');
+    end if;
     return query
-    select r.id
-    from authz.permissions as p
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p) as held
-    join authz.resources as r on r.tenant_id = v_tenant_id and r.resource_type = v_type
-    where p.name = list_resources.permission
-      and r.id > coalesce(list_resources.after_id, '00000000-0000-0000-0000-000000000000')
-      and coalesce(
-          case when not v_is_limited then
-              authz._settled(
-                  p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r, r.id,
-                  v_subject_id, v_level, held.is_active, held.is_denied, held.is_allowed, held.is_allowed_on_own,
-                  held.may_deny, held.may_allow)
-          end,
-          authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
-    order by r.id
-    limit authz._page(list_resources.page_size);
+    select candidate.id
+    from (
+        select r.id
+        from authz.resources as r
+        where v_is_wide and r.tenant_id = v_tenant_id and r.resource_type = v_type and r.id > v_after
+        union all
+        select r.id
+        from authz.resources as r
+        where not v_is_wide and r.tenant_id = v_tenant_id and r.owner_id = v_subject_id and r.resource_type = v_type
+          and r.id > v_after
+        union all
+        select r.id
+        from authz.resources as r
+        where not v_is_wide and r.tenant_id = v_tenant_id and r.id = any (v_places) and r.resource_type = v_type
+          and r.id > v_after and r.owner_id is distinct from v_subject_id
+        union all
+        select r.id
+        from authz.resources as r
+        where not v_is_wide and r.tenant_id = v_tenant_id and r.ancestors && v_places and r.resource_type = v_type
+          and r.id > v_after and r.owner_id is distinct from v_subject_id and r.id <> all (v_places)
+    ) as candidate
+    join authz.resources as r on r.tenant_id = v_tenant_id and r.id = candidate.id
+    join authz.permissions as p on p.name = list_resources.permission
+    join authz.resource_types as t on t.name = p.resource_type
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, v_subject_id, held.has_direct, held.groups, p.id, r.ancestors, r.id)
+        as direct
+    where coalesce(
+        case when not v_is_limited then
+            authz._settled(p, t.parent_type, r, r.id, v_subject_id, v_level, held.is_active, held.is_denied,
+                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said)
+        end,
+        authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
+    order by candidate.id
+    limit v_size;
 end
 $$;
 
@@ -84,17 +115,19 @@ begin
     return query
     select h.holder_id
     from authz.permissions as p
+    join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p) as held
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, h.holder_id, held.has_direct, held.groups, p.id, r.ancestors,
+                                   list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(
           authz._settled(
-              p, (select t.parent_type from authz.resource_types as t where t.name = p.resource_type), r,
-              list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied, held.is_allowed,
-              held.is_allowed_on_own, held.may_deny, held.may_allow),
+              p, t.parent_type, r, list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied,
+              held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
           authz._is_allowed(v_others, v_tenant_id, h.holder_id, list_subjects.permission, list_subjects.resource_id,
                             list_subjects.request))
     order by h.holder_id
@@ -147,6 +180,37 @@ revoke all on function authz.list_actions(uuid, uuid, jsonb) from public;
 grant execute on function authz.list_actions(uuid, uuid, jsonb) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
 
 reset role;
+
+
+create or replace function authz._is_named_type_wide(tenant_id uuid, user_id uuid, standing authz.standing)
+    returns boolean
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return exists (
+        select
+        from authz.user_permissions as g
+        where g.tenant_id = _is_named_type_wide.tenant_id and g.user_id = _is_named_type_wide.user_id
+          and g.permission_id = (_is_named_type_wide.standing).permission_id
+          and coalesce(g.resource_id, g.tenant_id) = _is_named_type_wide.tenant_id
+    ) or exists (
+        select
+        from authz.group_permissions as g
+        where g.tenant_id = _is_named_type_wide.tenant_id
+          and g.group_id = any ((_is_named_type_wide.standing).groups)
+          and g.permission_id = (_is_named_type_wide.standing).permission_id
+          and coalesce(g.resource_id, g.tenant_id) = _is_named_type_wide.tenant_id
+    );
+end
+$$;
+
+comment on function authz._is_named_type_wide(uuid, uuid, authz.standing) is
+    'Whether rules are given to a user, or to a group they are in, directly that are about all of the permission''s type.';
+
+revoke all on function authz._is_named_type_wide(uuid, uuid, authz.standing) from public;
+grant execute on function authz._is_named_type_wide(uuid, uuid, authz.standing) to enterprise_ai_decider;
 
 
 create or replace function authz._page(size integer)

@@ -96,7 +96,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p.id, p.place) as held
     where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
     order by p.id
     limit 1;

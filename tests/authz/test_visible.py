@@ -99,6 +99,29 @@ def test_a_role_on_a_folder_shows_what_lies_in_it(world):
     assert seen(world, ada) == {below}
 
 
+def test_pages_go_by_a_column_of_the_business_and_none_is_cut_short(world):
+    reader, other = world.user(), world.user()
+    mine = may(world, reader, only_own=True)
+    world.give(other, mine)
+    titles = {}
+    for n in range(40):
+        one = document(world, reader if n % 3 else other)
+        titles[one] = f"Plan {n % 7}"
+        world.conn.execute("update llm.documents set title = %s where id = %s", [titles[one], one])
+    expected = seen(world, reader)
+    world.conn.execute("select platform._seal_context(%s)",
+                       [json.dumps({"tenant_id": world.tenant_id, "user_id": reader}, default=str)])  # fmt: skip
+    world.conn.execute("set local role enterprise_ai_app")
+    found: list[Any] = []
+    while page := world.conn.execute(
+        "select title, id from llm.documents where (title, id) > (%s, %s) order by title, id limit 10",
+        found[-1] if found else ("", UUID(int=0)),
+    ).fetchall():
+        found += page
+    assert len(expected) == 26
+    assert [row[1] for row in found] == sorted(expected, key=lambda one: (titles[one], one))
+
+
 def test_a_service_sees_its_tenant_and_nobody_sees_nothing(world):
     ada = world.user()
     mine = document(world, ada)
