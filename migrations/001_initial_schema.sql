@@ -4221,6 +4221,8 @@ create or replace function identity.erase_user(user_id uuid)
 as $$
 declare
     v_tenant_id uuid := platform.current_tenant_id();
+    v_email text := (
+        select u.email from identity.users as u where u.tenant_id = v_tenant_id and u.id = erase_user.user_id);
     v_hold record;
 begin
     select h.id, h.matter into v_hold
@@ -4253,7 +4255,10 @@ begin
     where p.tenant_id = v_tenant_id and p.manager_id = erase_user.user_id;
     update identity.login_attempts as a
     set email = 'erased', ip_address = null, user_agent = null
-    where a.tenant_id = v_tenant_id and a.user_id = erase_user.user_id;
+    where a.tenant_id = v_tenant_id
+      and (a.user_id = erase_user.user_id
+           -- Such as a refused sign-in by a provider: it was nobody's yet, and has the address all the same.
+           or a.user_id is null and lower(a.email) = lower(v_email));
     update identity.users as u
     set status = 'erased', deleted_at = now(), email = u.id || '@erased.invalid', email_verified_at = null,
         display_name = 'Erased user', external_id = null, user_name = null, last_login_at = null

@@ -128,6 +128,11 @@ def test_erasing_leaves_nothing_of_the_person(world, keeper, everything):
             " values (%s, %s, %s, 'password', 'success', '192.0.2.1')",
             [world.here.id, person, email],
         )
+        conn.execute(
+            "insert into identity.login_attempts (tenant_id, email, method, outcome, ip_address)"
+            " values (%s, %s, 'sso', 'refused', '192.0.2.1')",
+            [world.here.id, email.upper()],
+        )
     keeper.erase(person)
     keeper._conn.commit()
     with world.owner(world.here) as conn:
@@ -138,16 +143,19 @@ def test_erasing_leaves_nothing_of_the_person(world, keeper, everything):
         assert row == ("erased", f"{person}@erased.invalid", "Erased user", True)
         for table in (
             "user_profiles",
+            "user_passwords",
             "user_sessions",
+            "user_sso_accounts",
             "api_keys",
             "one_time_tokens",
+            "mfa_factors",
             "mfa_recovery_codes",
             "group_members",
         ):
             assert conn.execute(
                 f"select count(*) from identity.{table} where user_id = %s", [person]
             ).fetchone() == (0,), table
-        assert conn.execute("select count(*) from identity.login_attempts where email = %s or user_id = %s and ip_address is not null",
+        assert conn.execute("select count(*) from identity.login_attempts where lower(email) = lower(%s) or user_id = %s and ip_address is not null",
                             [email, person]).fetchone() == (0,)  # fmt: skip
     open_for(keeper._conn, world.here.id)
     assert keeper.invite(email, "Somebody else").user_id != person  # the address is free again

@@ -156,7 +156,20 @@ def test_fifty_uses_of_one_refresh_token_at_once_make_one_successor(world, sessi
     " where session_id = %(session)s",
 ])  # fmt: skip
 def test_nothing_is_refreshed_for_somebody_who_is_out(world, app, person, session, change):
-    with world.owner(world.here) as conn:
+    check_that_nothing_is_refreshed(world, app, world.here, person, session, change)
+
+
+@pytest.mark.parametrize("status", ["suspended", "archived", "deleting"])
+def test_nothing_is_refreshed_in_a_tenant_that_is_not_active(world, app, status):
+    tenant = world.new_tenant(f"refresh-{status}")
+    person = world.new_person(tenant)
+    session = world.new_session(tenant, person, refreshable=True)
+    change = f"update identity.tenants set status = '{status}' where %(user)s is not null"
+    check_that_nothing_is_refreshed(world, app, tenant, person, session, change)
+
+
+def check_that_nothing_is_refreshed(world, app, tenant, person, session, change):
+    with world.owner(tenant) as conn:
         assert conn.execute(change, {"user": person, "session": session.session_id}).rowcount
     with pytest.raises(e.RefreshTokenNotValid):
         refresh(app, session.refresh_token)

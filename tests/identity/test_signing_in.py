@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import itertools
 import statistics
 import threading
 import time
+from datetime import timedelta
 from urllib.parse import parse_qs, urlparse
 
 import psycopg
@@ -21,6 +23,7 @@ from enterprise_ai.identity.signin import SignIn
 from enterprise_ai.secrets import SecretBox, SecretKeyMissing, SecretNotGenuine
 
 PASSWORD = "correct horse battery staple"
+tenants = itertools.count(1)
 REQUEST = Request(ip_address="192.0.2.7", user_agent="pytest")
 
 
@@ -565,6 +568,55 @@ def test_a_verified_address_becomes_the_persons(world, app, person):
     after = user(world, person[0])
     assert after.email == "moved@here.test"
     assert after.email_verified_at is not None
+
+
+@pytest.mark.parametrize("purpose", ["invite", "reset_password", "verify_email"])
+def test_a_token_works_for_as_long_as_the_settings_say(world, app, passwords, person, purpose):
+    status = "invited" if purpose == "invite" else "active"
+    user_id = world.new_person(world.here, status=status)
+    with world.connect("gateway") as conn:
+        open_for(conn, world.here.id)
+        email = f"{user_id}@here.test" if purpose == "verify_email" else None
+        token = Users(conn).issue_token(user_id, purpose, email=email)
+        hashed = passwords.hash(conn, "a brand new password")
+    with world.owner(world.here) as conn:
+        (span,) = conn.execute(
+            "select expires_at - created_at from identity.one_time_tokens where user_id = %s", [user_id]
+        ).fetchone()
+        conn.execute(
+            "update identity.one_time_tokens set created_at = now() - interval '1 year', expires_at = now()"
+            " where user_id = %s",
+            [user_id],
+        )
+    assert span == {
+        "invite": timedelta(days=7), "reset_password": timedelta(minutes=30), "verify_email": timedelta(hours=24),
+    }[purpose]  # fmt: skip
+    with pytest.raises(e.OneTimeTokenNotValid):
+        redeem(app, token, purpose, password_hash=hashed)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "change", "error"),
+    [
+        ("reset_password", "update identity.users set status = 'suspended' where id = %s", e.UserNotActive),
+        ("verify_email", "update identity.users set status = 'suspended' where id = %s", e.UserNotActive),
+        ("invite", "update identity.tenants set status = 'suspended' where %s is not null", e.TenantNotActive),
+        ("verify_email", "update identity.tenants set status = 'suspended' where %s is not null", e.TenantNotActive),
+        ("invite", "update identity.users set status = 'deactivated' where id = %s", e.StatusCannotFollow),
+    ],
+)  # fmt: skip
+def test_a_token_lets_nobody_in_who_may_not_work(world, app, passwords, purpose, change, error):
+    tenant = world.new_tenant(f"tokens{next(tenants)}")
+    user_id = world.new_person(tenant, status="invited" if purpose == "invite" else "active")
+    with world.connect("gateway") as conn:
+        open_for(conn, tenant.id)
+        email = f"{user_id}@here.test" if purpose == "verify_email" else None
+        token = Users(conn).issue_token(user_id, purpose, email=email)
+        hashed = passwords.hash(conn, "a brand new password")
+    with world.owner(tenant) as conn:
+        conn.execute(change, [user_id])
+    with pytest.raises(error):
+        redeem(app, token, purpose, password_hash=hashed)
 
 
 def test_groups_are_kept_through_the_face(world, gateway, person):

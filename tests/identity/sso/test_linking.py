@@ -62,6 +62,22 @@ def test_a_disabled_provider_signs_nobody_in(gate):
     assert gate.sign_in(provider, "s1", **verified("ada@corp.test")).outcome == "provider_disabled"
 
 
+def test_who_was_removed_comes_back_as_somebody_else(gate):
+    provider = gate.provider()
+    claims = verified("ada@corp.test")
+    removed = gate.sign_in(provider, "s1", **claims).user_id
+    gate.call("select identity.remove_user(%s)", [removed])
+    gate.owner("update identity.sso_providers set creates_users = false")
+    assert gate.sign_in(provider, "s1", **claims).outcome == "not_invited"
+    gate.owner("update identity.sso_providers set creates_users = true")
+    new = gate.sign_in(provider, "s1", **claims)
+    assert (new.outcome, new.user_id == removed) == ("success", False)
+    assert gate.owner("select status, deleted_at is null from identity.users order by created_at") == [
+        ("deactivated", False),
+        ("active", True),
+    ]
+
+
 def test_a_provider_of_another_tenant_is_not_there(world, gate):
     other = type(gate)(world, world.here)
     provider = other.provider()
