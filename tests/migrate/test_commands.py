@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.migrate.conftest import ROOT, RUNNER, history, query, tables, value
 
 
@@ -257,3 +259,21 @@ def test_a_target_is_named_as_a_person_names_a_file(project):
     assert history(project.url) == ["001_x.sql"]
     project.ok("migrate", "--target", "./002_x")
     assert history(project.url) == ["001_x.sql", "002_x.sql"]
+
+
+def test_the_library_sees_the_files_as_they_are_at_each_call(project):
+    from enterprise_ai.migrate import MigrationFailed, Migrator
+
+    project.add("001_a.sql", "create table a (id int); selec\n")
+    migrator = Migrator(project.url, migrations=project.folder)
+    with pytest.raises(MigrationFailed):
+        migrator.migrate()
+    project.add("001_a.sql", "create table a (id int);\n")
+    project.add("002_b.sql", "create table b (id int);\n")
+    assert [one.name for one in migrator.migrate().done] == ["001_a.sql", "002_b.sql"]
+    project.add("001_a.sql", "create table a (id bigint);\n")
+    project.add("003_c.sql", "create table c (id int);\n")
+    status = migrator.status()
+    assert [one.kind for one in status.problems] == ["edited"]
+    assert status.pending == ("003_c.sql",)
+    assert migrator.accept("001_a.sql").name == "001_a.sql"

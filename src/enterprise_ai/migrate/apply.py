@@ -6,25 +6,25 @@ import time
 
 from . import ledger as _ledger
 from . import sql
-from .connection import Watcher
-from .contention import FIRST_LOOK, Patience
+from .contention import FIRST_LOOK
 from .errors import ConnectionLost, FileError, MigrationFailed, ServerError
 from .faults import explain
 from .files import MigrationFile
 from .opening import begin, transaction_settings
 from .pooler import Occupied
+from .progress import Progress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
+    from .batches import Batch
     from .checks import Checked
     from .contention import Lookout
     from .history import History
     from .interrupts import Interrupts
     from .listener import Listener
     from .lock import Lock
-    from .script import Batch
     from .session import Session
 
 
@@ -136,7 +136,7 @@ class FileRun:
         self.session.saw(batch.text)
         try:
             self.done += connection.run(
-                batch.text.encode("utf-8"), _Watch(self, batch), batch.data, meanwhile
+                batch.text.encode("utf-8"), Progress(self, batch), batch.data, meanwhile
             )
         except ServerError as error:
             encoding = connection.parameter("server_encoding")
@@ -234,29 +234,6 @@ AS_OURSELVES = [
     "reset role",
     "set local search_path = pg_catalog",
 ]
-
-
-class _Watch(Watcher):
-    """Passes on what happens in a batch, in terms of the file."""
-
-    def __init__(self, run: FileRun, batch: Batch) -> None:
-        self._run = run
-        self._batch = batch
-        self._before = run.done
-        self.patience = Patience(run.lookout.look) if run.lookout is not None else None
-
-    def done(self, completed: int) -> None:
-        if not self._run.told:
-            self._run.tell()
-        self._run.listener.progress(
-            self._run.file.name, self._before + completed, self._run.checked.statements
-        )
-
-    def notice(self, index: int, notice: dict[str, str]) -> None:
-        statements = self._batch.statements
-        start = statements[min(index, len(statements) - 1)].start
-        line = self._run.checked.script.line_of(self._batch, start)
-        self._run.listener.notice(self._run.file.name, line, notice)
 
 
 def _silent(_: str) -> None:

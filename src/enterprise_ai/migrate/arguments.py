@@ -47,7 +47,7 @@ def _count(text: str) -> int:
 
 
 #: option: (what its value is called, or "" for a switch; how to read it; help)
-_COMMON: dict[str, tuple[str, Callable[[str], Value], str]] = {
+COMMON: dict[str, tuple[str, Callable[[str], Value], str]] = {
     "--database-url": (
         "URL",
         _url,
@@ -58,7 +58,7 @@ _COMMON: dict[str, tuple[str, Callable[[str], Value], str]] = {
     "--json": ("", str, "one JSON document on stdout, everything else on stderr"),
     "--debug": ("", str, "show the Python traceback of an error"),
 }
-_OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
+OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
     "migrate": {
         "--target": ("FILE", _file_name, "the last file to run"),
         "--dry-run": ("", str, "check the pending files and list them; run nothing"),
@@ -95,7 +95,7 @@ _OPTIONS: dict[str, dict[str, tuple[str, Callable[[str], Value], str]]] = {
     },
     "new": {},
 }
-_POSITIONALS = {
+POSITIONALS = {
     "migrate": (),
     "status": (),
     "verify": (),
@@ -106,18 +106,6 @@ _POSITIONALS = {
     "accept": ("FILE",),
     "resolve": ("FILE",),
     "new": ("DESCRIPTION",),
-}
-_ABOUT = {
-    "migrate": "run the pending files, each in one transaction with its record",
-    "status": "show which files are applied and which are pending; writes nothing",
-    "verify": "compare the live catalogue with what the migrations left",
-    "plan": "try the pending files in a scratch copy: locks, rewrites, what they block",
-    "test": "run every file from nothing on a scratch server: up, down, up, with its locks",
-    "rollback": "remove the records of FILE and of everything after it; runs no SQL unless told to",
-    "baseline": "adopt a database that is built already: record the files up to FILE, run nothing",
-    "accept": "take FILE, edited or renamed after it ran, as it is now",
-    "resolve": "settle a half-done no-transaction FILE: did the statement at which it stopped take effect?",
-    "new": "write the next numbered file, with a place for its rollback block",
 }
 
 
@@ -193,7 +181,7 @@ def shown(word: str) -> str:
 
 
 def _takes_value(name: str) -> bool:
-    return any(name in options and options[name][0] for options in (_COMMON, *_OPTIONS.values()))
+    return any(name in options and options[name][0] for options in (COMMON, *OPTIONS.values()))
 
 
 def _command(found: Arguments, words: list[str]) -> None:
@@ -206,7 +194,7 @@ def _command(found: Arguments, words: list[str]) -> None:
     found.command = words[0]
     if found.command not in COMMANDS:
         raise UsageError(f"unknown command {shown(words[0])}", advice=_near(words[0], list(COMMANDS)))
-    wanted = _POSITIONALS[found.command]
+    wanted = POSITIONALS[found.command]
     if len(words) - 1 < len(wanted) and not found.help:
         raise UsageError("{} needs {}".format(found.command, " ".join(wanted)), advice=_HELP)
     if wanted == ("DESCRIPTION",):
@@ -218,8 +206,8 @@ def _command(found: Arguments, words: list[str]) -> None:
 
 
 def _option(found: Arguments, name: str, value: str | None) -> None:
-    options = dict(_COMMON)
-    options.update(_OPTIONS.get(found.command, {}))
+    options = dict(COMMON)
+    options.update(OPTIONS.get(found.command, {}))
     if name not in options:
         # The value is not repeated: it may be a URL behind a misspelt option.
         raise UsageError(
@@ -243,32 +231,3 @@ def _near(word: str, words: list[str]) -> str:
 
     near = difflib.get_close_matches(word, words, n=1)
     return f"Did you mean {near[0]}?" if near else _HELP
-
-
-def help_text(program: str, command: str) -> str:
-    """Describe one command, or all of them."""
-    if not command:
-        lines = [f"usage: {program} COMMAND [options]", ""]
-        lines += [f"  {name:<10}{_ABOUT[name]}" for name in COMMANDS]
-        lines += ["", "Options of every command, before or after it:"]
-        lines += _option_lines(_COMMON)
-        lines += ["", f"{program} COMMAND --help shows the options of one command.", "", _EXIT_CODES]
-        return "\n".join(lines)
-    usage = " ".join(("usage:", program, command, *_POSITIONALS[command], "[options]"))
-    lines = [usage, "", _ABOUT[command].capitalize() + ".", ""]
-    lines += _option_lines(_OPTIONS[command])
-    lines += _option_lines(_COMMON)
-    return "\n".join([*lines, "", _EXIT_CODES])
-
-
-def _option_lines(options: dict[str, tuple[str, Callable[[str], Value], str]]) -> list[str]:
-    return [
-        "  {:<28}{}".format(" ".join((name, label)).rstrip(), about)
-        for name, (label, _, about) in options.items()
-    ]
-
-
-_EXIT_CODES = (
-    "Exit codes: 0 done, 1 a migration failed, 2 usage, 3 pending (--check), 4 cannot connect,\n"
-    "5 another runner held the lock, 6 history and files disagree, 7 drift, 128+n stopped by signal n."
-)

@@ -10,9 +10,10 @@ from .errors import FileError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .apply import FileRun
+    from .batches import Batch
     from .directives import Directives
     from .lexer import Statement
-    from .script import Batch, Script
+    from .script import Script
 
 _OWN_TRANSACTION = (
     "The engine runs the whole file in one transaction and commits it with its record. "

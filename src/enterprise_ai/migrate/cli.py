@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .arguments import COMMANDS, help_text, parse
+from .arguments import COMMANDS, parse
 from .errors import DISAGREES, DONE, FAILED, PENDING, MigrateError
 from .migrator import Migrator
 from .report import Printer
@@ -53,6 +53,8 @@ def main(argv: list[str] | None = None, prog: str | None = None, migrations: str
     try:
         arguments = parse(argv)
         if arguments.help:
+            from .usage import help_text
+
             print(help_text(program, arguments.command))
             return DONE
         with _stops_at_once():
@@ -125,38 +127,7 @@ class _Command:
             from . import fanout
 
             return self._report(*fanout.command(self._migrator(url), url, self.arguments, self.printer))
-        dry_run = self.arguments.is_set("--dry-run")
-        result = self._migrator(url).migrate(
-            target=self.arguments.text("--target"),
-            dry_run=dry_run,
-            allow_out_of_order=self.arguments.is_set("--allow-out-of-order"),
-        )
-        for note in result.notes:
-            self.printer.say("note: " + note)
-        if self.json:
-            _print_json(
-                {
-                    "command": "migrate",
-                    "exit_code": DONE,
-                    "database": result.database,
-                    "dry_run": dry_run,
-                    "done": [one._asdict() for one in result.done],
-                    "pending": list(result.pending),
-                    "notes": list(result.notes),
-                    "error": None,
-                }
-            )
-        elif dry_run:
-            for name in result.pending:
-                self.printer.line(f"{name}  would run")
-            self.printer.line(f"{_files(len(result.pending))} would run; nothing was changed.")
-        elif result.done:
-            self.printer.line(f"{_files(len(result.done))} done; {_left(len(result.pending))}.")
-        elif result.pending:
-            self.printer.line(f"Nothing to do up to the target; {_left(len(result.pending))}.")
-        else:
-            self.printer.line(f"Nothing to do: {result.database} is up to date.")
-        return DONE
+        return self._said(url)
 
     def _status(self, url: str | None) -> int:
         from . import status
@@ -205,7 +176,8 @@ class _Command:
             _print_json({"command": self.arguments.command, "exit_code": code, **document, "error": None})
         return code
 
-    def _settle(self, url: str | None) -> int:
+    def _said(self, url: str | None) -> int:
+        """Run a command of which there is little to say, and say it."""
         from . import commands
 
         command = self.arguments.command
@@ -217,7 +189,7 @@ class _Command:
                 self.printer.line(text)
         return DONE
 
-    _rollback = _baseline = _accept = _resolve = _settle
+    _rollback = _baseline = _accept = _resolve = _said
 
     def _new(self, _: str | None) -> int:
         from .new import new
@@ -257,14 +229,6 @@ class _stops_at_once:
     def __exit__(self, *_: object) -> None:
         if self._before is default_int_handler:
             signal(SIGINT, self._before)
-
-
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
-
-
-def _left(count: int) -> str:
-    return "nothing is pending" if not count else f"{count} pending"
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the commands that settle a history say when they are done: for a program and for a person."""
+"""What `migrate` and the commands that settle a history say when they are done: to a program and to a person."""
 
 from __future__ import annotations
 
@@ -12,6 +12,30 @@ if TYPE_CHECKING:
     from .migrator import Migrator
 
     Said = Tuple[Dict[str, Any], List[str]]
+
+
+def migrate(migrator: Migrator, arguments: Arguments) -> Said:
+    """Run the pending files, and say what is left."""
+    dry_run = arguments.is_set("--dry-run")
+    result = migrator.migrate(
+        target=arguments.text("--target"),
+        dry_run=dry_run,
+        allow_out_of_order=arguments.is_set("--allow-out-of-order"),
+    )
+    for note in result.notes:
+        migrator.say("note: " + note)
+    left = f"{len(result.pending)} pending" if result.pending else "nothing is pending"
+    if dry_run:
+        lines = [f"{name}  would run" for name in result.pending]
+        lines.append(f"{_files(len(result.pending))} would run; nothing was changed.")
+    elif result.done:
+        lines = [f"{_files(len(result.done))} done; {left}."]
+    elif result.pending:
+        lines = [f"Nothing to do up to the target; {left}."]
+    else:
+        lines = [f"Nothing to do: {result.database} is up to date."]
+    document = {**result._asdict(), "dry_run": dry_run, "done": [one._asdict() for one in result.done]}
+    return document, lines
 
 
 def rollback(migrator: Migrator, arguments: Arguments) -> Said:
@@ -37,9 +61,8 @@ def baseline(migrator: Migrator, arguments: Arguments) -> Said:
     result = migrator.baseline(arguments.file)
     lines = [f"{name}  recorded, not run" for name in result.recorded]
     if result.recorded:
-        count = "1 file" if len(result.recorded) == 1 else f"{len(result.recorded)} files"
         lines.append(
-            f"{count} recorded in {result.database}; no SQL ran.\n"
+            f"{_files(len(result.recorded))} recorded in {result.database}; no SQL ran.\n"
             "The engine takes it from here that the database has all they make. migrate runs what comes after."
         )
     else:
@@ -82,3 +105,7 @@ def resolve(migrator: Migrator, arguments: Arguments) -> Said:
             f"{again} goes on with it.",
         ]
     return result._asdict(), lines
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

@@ -8,13 +8,13 @@ import time
 
 from . import libpq
 from .errors import ConnectionLost, ServerError
-from .target import LASTING
+from .notices import Notices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from threading import Thread
-    from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
+    from typing import Callable, Dict, Iterable, List, Optional, Sequence
 
+    from .canceller import Canceller
     from .contention import Patience
     from .interrupts import Interrupts
     from .target import Target
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 #: How long a cancelled statement may take to end before the connection is given up.
 _GRACE = 5.0
-#: How long a request to cancel is waited for before its sender ends: PgBouncer 1.18 dies of one that breaks off.
-_CANCEL = 1.0
 
 
 class Watcher:
@@ -47,20 +45,14 @@ class Connection:
     def __init__(self, target: Target, *, interrupts: Interrupts | None = None) -> None:
         self._library = libpq.load()
         self._interrupts = interrupts
-        # Pairs: the fields, and the statement's index or None while it is open which one sent the notice.
-        self._notices: list[list[Any]] = []
-        self._watching = False
         self._completed = 0
-        self._cancelled_at: float | None = None
-        self._canceller: Thread | None = None
+        self._canceller: Canceller | None = None
         #: SQL that goes before each of the engine's own queries, in the same message.
         self.preface = ""
         #: The schema that is meant to be a place of its own, if one is.
         self.schema = target.schema
-        self._handle = _connect(self._library, target)
-        # The callback object must outlive the connection, or the library would call into freed memory.
-        self._receiver = libpq.NoticeReceiver(self._receive)
-        self._library.PQsetNoticeReceiver(self._handle, self._receiver, None)
+        self._handle = target.connect(self._library)
+        self._notices = Notices(self._library, self._handle, lambda: self._completed)
         self.pid: int = self._library.PQbackendPID(self._handle)
         self.version: int = self._library.PQserverVersion(self._handle)
 
@@ -131,7 +123,7 @@ class Connection:
         `meanwhile` is called once while the server works.
         """
         self._send(text)
-        # Rows of a SELECT are of no use here: one at a time keeps memory flat, and see `_receive`.
+        # Rows of a SELECT are of no use here: one at a time keeps memory flat, and see `Notices`.
         self._library.PQsetSingleRowMode(self._handle)
         if meanwhile is not None:
             meanwhile()
@@ -139,31 +131,17 @@ class Connection:
         return self._completed
 
     def cancel(self) -> None:
-        """Ask the server to stop the running statement; never waits for a network that does not answer.
+        """Ask the server to stop the running statement; never waits for a network that does not answer."""
+        from .canceller import Canceller
 
-        Once for a while: what is sent after it, a ROLLBACK above all, shall not be stopped too.
-        """
-        import threading
-
-        now = time.monotonic()
-        if self._cancelled_at is not None and now - self._cancelled_at < _CANCEL:
-            return
-        self._cancelled_at = now
-        library, request = self._library, self._library.PQgetCancel(self._handle)
-
-        def ask() -> None:
-            library.PQcancel(request, ctypes.create_string_buffer(256), 256)
-            library.PQfreeCancel(request)
-
-        if request:
-            self._canceller = threading.Thread(target=ask, daemon=True)
-            self._canceller.start()
+        if self._canceller is None:
+            self._canceller = Canceller(self._library)
+        self._canceller.ask(self._handle)
 
     def close(self) -> None:
         """End the session; the server rolls back whatever is open."""
         if self._canceller is not None:
-            self._canceller.join(_CANCEL)
-            self._canceller = None
+            self._canceller.join()
         if self._handle:
             self._library.PQfinish(self._handle)
             self._handle = None
@@ -178,14 +156,16 @@ class Connection:
         """Take results until the server is ready for the next message; return the rows of the engine's own."""
         rows: list[list[Row]] = []
         error: ServerError | None = None
-        self._watching = watcher is not None
+        self._notices.wanted = watcher is not None
         try:
             while True:
                 self._await_result(watcher)
                 result = self._library.PQgetResult(self._handle)
                 status = self._library.PQresultStatus(result) if result else None
                 if watcher is not None:
-                    self._tell(watcher, self._completed + (status in (libpq.COMMAND_OK, libpq.TUPLES_OK)))
+                    self._notices.tell(
+                        watcher, self._completed + (status in (libpq.COMMAND_OK, libpq.TUPLES_OK))
+                    )
                 if not result:
                     break
                 try:
@@ -222,7 +202,7 @@ class Connection:
             patience.restart()
         while self._library.PQisBusy(self._handle):
             if watcher is not None:
-                self._tell(watcher, self._completed)
+                self._notices.tell(watcher, self._completed)
             if deadline is None and self._interrupts is not None and self._interrupts.requested:
                 deadline = time.monotonic() + _GRACE
                 self.cancel()
@@ -257,25 +237,6 @@ class Connection:
         except ConnectionLost:
             pass
 
-    def _receive(self, _: Any, result: int) -> None:
-        """Keep a notice, and find out whose it is.
-
-        libpq hands over a notice that follows a finished statement before that statement's result was
-        fetched.  Asking for single-row mode is accepted only while the statement is still running, so the
-        answer tells the two cases apart; in the other one the next result decides (`_tell`).
-        """
-        if self._watching:
-            still_running = self._library.PQsetSingleRowMode(self._handle)
-            self._notices.append(
-                [libpq.fields(self._library, result), self._completed if still_running else None]
-            )
-
-    def _tell(self, watcher: Watcher, index: int) -> None:
-        """Hand on the notices kept so far; those whose statement was open belong to `index`."""
-        for notice, known in self._notices:
-            watcher.notice(index if known is None else known, notice)
-        self._notices.clear()
-
     def _rows(self, result: int) -> list[Row]:
         library = self._library
         columns = range(library.PQnfields(result))
@@ -309,35 +270,3 @@ class Connection:
         if not self._handle:
             return "the connection is closed"
         return str(self._library.PQerrorMessage(self._handle).decode("utf-8", "replace")).strip()
-
-
-def _connect(library: Any, target: Target) -> Any:
-    """Open a connection; raise `ConnectionFailed` in words that hold no secret."""
-    pairs = target.parameters()
-    array = ctypes.c_char_p * (len(pairs) + 1)
-    keywords = array(*[key.encode() for key, _ in pairs], None)
-    values = array(*[value.encode("utf-8", "surrogateescape") for _, value in pairs], None)
-    handle = library.PQconnectdbParams(keywords, values, 1)
-    if handle and library.PQstatus(handle) == libpq.CONNECTION_OK:
-        return handle
-    text = library.PQerrorMessage(handle).decode("utf-8", "replace") if handle else "out of memory"
-    library.PQfinish(handle)
-    raise target.failure(text)
-
-
-def wait_for(target: Target, seconds: float, say: Callable[[str], None]) -> Connection:
-    """Connect, trying again for so long while the server is not up yet."""
-    from .errors import ConnectionFailed
-
-    deadline = time.monotonic() + seconds
-    said = False
-    while True:
-        try:
-            return Connection(target)
-        except ConnectionFailed as failure:
-            if time.monotonic() >= deadline or any(words in failure.message for words in LASTING):
-                raise
-            if not said:
-                say(f"waiting up to {seconds:.0f} s for the server: {failure.message.splitlines()[0]}")
-                said = True
-        time.sleep(0.25)

@@ -11,9 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator
 
+    from .batches import Batch
     from .errors import ServerError
     from .lexer import Statement
-    from .script import Batch, Script
+    from .script import Script
 
 # A frame of a PL/pgSQL context, in any language of the server: what runs (an inline block, a signature, or
 # a quoted name while it is compiled), then its line.

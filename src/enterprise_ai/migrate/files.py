@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from .arguments import shown
 from .digest import sha256
 from .errors import FileError, UsageError
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 BOM = b"\xef\xbb\xbf"
 CHUNK = 256 * 1024
+#: From so many files on it is quicker to read them while the server answers.
+_MANY = 50
 
 
 class MigrationFile:
@@ -106,6 +109,51 @@ class ReadAhead:
         """Return when the thread has ended."""
         with self._ended:
             pass
+
+
+class Folder:
+    """A directory of migrations as one command sees it: each file is read at most once."""
+
+    def __init__(self, path: str, warn: Callable[[str], None]) -> None:
+        self.path = path
+        self._warn = warn
+        self._files: list[MigrationFile] | None = None
+        self._reading: ReadAhead | None = None
+
+    @property
+    def files(self) -> list[MigrationFile]:
+        """The migrations, in number order; raise `UsageError`."""
+        if self._files is None:
+            self._files = discover(self.path, self._warn)
+            if not self._files:
+                raise UsageError(f"there are no migration files (NNN_description.sql) in {self.path}")
+        if self._reading is not None:
+            self._reading.wait()
+            self._reading = None
+        return self._files
+
+    def read_ahead(self) -> None:
+        """Begin to read the files when they are many, so that they are read while the server answers."""
+        if len(self.files) > _MANY and not self.files[-1].is_read:
+            self._reading = ReadAhead(self.files)
+
+    def file(self, name: str) -> MigrationFile:
+        """Return the file of this name, with or without its ending; raise `UsageError`."""
+        for file in self.files:
+            if name in (file.name, file.name[: -len(".sql")]):
+                return file
+        raise UsageError(
+            f"there is no migration {shown(name)} in {self.path}",
+            advice=did_you_mean(name, [file.name for file in self.files]),
+        )
+
+
+def did_you_mean(name: str, names: list[str]) -> str:
+    """Suggest the nearest name."""
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return f"Did you mean {near[0]}?" if near else "`status` lists the files."
 
 
 def discover(folder: str, warn: Callable[[str], None]) -> list[MigrationFile]:

@@ -282,17 +282,3 @@ def _block_comment(text: str, start: int, final: bool) -> int:
         position = edge.end()
         if depth == 0:
             return position
-
-
-def line_of(text: str, offset: int) -> tuple[int, int]:
-    """Return the line and column, from one, of an offset; CR, LF and CRLF each end a line."""
-    head = text[:offset]
-    line = head.count("\n") + head.count("\r") - head.count("\r\n")
-    last = max(head.rfind("\n"), head.rfind("\r"))
-    return line + 1, offset - last
-
-
-def first_word(text: str) -> str | None:
-    """Return the first word of a statement in lower case, or None."""
-    match = _WORD.match(text)
-    return match.group().lower() if match else None

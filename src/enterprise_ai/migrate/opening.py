@@ -4,8 +4,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .batches import Batch
     from .checks import Checked
-    from .script import Batch
 
 
 def begin(timeouts: tuple[int | None, int | None]) -> str:

@@ -7,11 +7,11 @@ from . import history as _history
 from . import sql
 from .connection import Connection
 from .errors import DONE, FAILED
+from .forward import Forward
 from .interrupts import Unwinding
 from .observe import Observer
 from .records import NamedTuple
 from .rehearsal import FilePlan, Rehearsal, TouchesSharedObjects
-from .runner import check
 from .scratch import copy_schema, scratch_database
 
 TYPE_CHECKING = False
@@ -51,12 +51,13 @@ def plan(migrator: Migrator, target: str | None, *, on_database: bool) -> PlanRe
     """Try the pending files; the live database is only read, or gets back all it was lent."""
     from . import squawk
 
-    last = migrator._file(target) if target else None
+    last = migrator.folder.file(target) if target else None
     connection = migrator._connect()
     try:
         history = _history.look(connection)
-        pending, notes = migrator._pending(connection, history, last, False)
-        checked = check(pending, connection)
+        forward = Forward(migrator, connection, last, False)
+        pending, notes = forward.pending(history)
+        checked = forward.check(pending)
         if not checked:
             files, how = [], "nothing"
         elif on_database:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
+from .batches import Batch
 from .checks import Checked, needs_no_transaction
 from .connection import Watcher
 from .errors import ConnectionLost, MigrationFailed, ServerError
 from .faults import explain
 from .observe import Effect, Observer
 from .records import NamedTuple
-from .script import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from .apply import CommitUnknown, Unprepared
 from .checks import Checked
 from .contention import Lookout, describe, report
 from .errors import ConnectionLost, FileError, MigrateError, MigrationFailed
+from .history_tables import create
 from .lock import RunnerLock, jitter
 from .opening import begin, starts_plainly
 from .pooler import Occupied, Overtaken, TransactionLock
@@ -96,7 +97,7 @@ class Run:
                     f"{history.user} may not create tables in the schemas of its search_path; "
                     f'the history goes to the schema "{history.schema}"'
                 )
-            history.create(connection)
+            create(history, connection)
         self.lock.end(connection)
         return _history.look(connection)
 

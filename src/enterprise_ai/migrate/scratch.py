@@ -14,17 +14,16 @@ from contextlib import contextmanager
 from . import sql
 from .connection import Connection, Watcher
 from .errors import MigrateError, ServerError
-from .files import MigrationFile
 from .ledger import stored_text
-from .script import Script
+from .script import Text
 from .target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Iterator
 
+    from .batches import Batch
     from .history import History
-    from .script import Batch
 
 _PREFIX = "enterprise_ai_scratch_"
 
@@ -120,19 +119,11 @@ def copy_schema(
         connection.close()
 
 
-class _Text(Script):
-    """A text that is not read from the disk."""
-
-    def __init__(self, name: str, text: bytes) -> None:
-        super().__init__(MigrationFile(name, 0, name))
-        self._kept = [text]
-
-
 def _load(connection: Connection, name: str, text: bytes) -> None:
     """Run a text from its first to its last statement; `CONCURRENTLY` and the like are why it is no transaction."""
     connection.query("reset all")
     try:
-        for batch in _Text(name, text).batches():
+        for batch in Text(name, text).batches():
             for single in batch.singles():
                 _run(connection, single)
     except ServerError as error:

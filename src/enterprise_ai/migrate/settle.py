@@ -10,12 +10,15 @@ from . import history as _history
 from . import journal as _journal
 from . import ledger as _ledger
 from . import sql
+from .arguments import shown
 from .backends import still_running
 from .checks import Checked
 from .compare import Comparison
 from .diff import difference, explain
 from .doubts import half_done
 from .errors import LockNotObtained, UsageError, read_only
+from .files import did_you_mean
+from .history_tables import create
 from .journal import Journal
 from .lock import RunnerLock
 from .results import AcceptResult, BaselineResult, ResolveResult, RollbackResult
@@ -28,14 +31,14 @@ if TYPE_CHECKING:
     from .compare import Problem
     from .connection import Connection
     from .files import MigrationFile
-    from .history import History
+    from .history import Applied, History
     from .lock import Lock
     from .migrator import Migrator
 
 
 def baseline(migrator: Migrator, name: str) -> BaselineResult:
     """Record every file up to this one without running it: the database has it all already."""
-    last = migrator._file(name)
+    last = migrator.folder.file(name)
     with _locked(migrator) as (connection, history):
         for step in _journal.read(connection, history):
             raise half_done(step)
@@ -46,7 +49,7 @@ def baseline(migrator: Migrator, name: str) -> BaselineResult:
         files = [file for file in comparison.pending if file.number <= last.number]
         scripts = [_readable(file) for file in files]
         if not history.exists:
-            history.create(connection)
+            create(history, connection)
             history = _history.look(connection)
         transaction = _begin(connection)
         for script in scripts:
@@ -58,13 +61,13 @@ def baseline(migrator: Migrator, name: str) -> BaselineResult:
             )
         connection.query("commit")
         if files:
-            _fingerprints.adopt(connection, history, migrator._say)
+            _fingerprints.adopt(connection, history, migrator.say)
         return BaselineResult(migrator.database, tuple(file.name for file in files))
 
 
 def accept(migrator: Migrator, name: str, reason: str | None) -> AcceptResult:
     """Take an edited or renamed file as the one that ran; the record as it was is kept, with who and why."""
-    file = migrator._file(name)
+    file = migrator.folder.file(name)
     with _locked(migrator) as (connection, history):
         comparison = Comparison(migrator.files, history.applied)
         kinds = ("edited", "swapped", "renamed")
@@ -91,7 +94,7 @@ def accept(migrator: Migrator, name: str, reason: str | None) -> AcceptResult:
 
 def resolve(migrator: Migrator, name: str, *, applied: bool) -> ResolveResult:
     """Answer whether the statement at which a no-transaction file stopped took effect."""
-    file = migrator._file(name)
+    file = migrator.folder.file(name)
     with _locked(migrator) as (_, history), Journal(migrator._target, history) as journal:
         steps = journal.steps(file.name)
         if not steps:
@@ -138,7 +141,7 @@ def _locked(migrator: Migrator) -> Iterator[tuple[Connection, History]]:
     try:
         lock = RunnerLock(migrator._target)
         try:
-            lock.acquire(_history.look(connection).schema, migrator._lock_wait, migrator._say)
+            lock.acquire(_history.look(connection).schema, migrator._lock_wait, migrator.say)
             history = _history.look(connection)
             if history.read_only:
                 raise read_only()
@@ -183,7 +186,7 @@ def remove_records(migrator: Migrator, name: str, reason: str | None) -> Rollbac
             else RunnerLock(migrator._target)
         )
         try:
-            lock.acquire(history.schema, migrator._lock_wait, migrator._say)
+            lock.acquire(history.schema, migrator._lock_wait, migrator.say)
             lock.begin(connection)
             history = _history.look(connection)
             steps = [step for step in _journal.read(connection, history) if step.name == name]
@@ -191,7 +194,7 @@ def remove_records(migrator: Migrator, name: str, reason: str | None) -> Rollbac
                 _journal.abandon(connection, history, steps, reason)
                 names = [name]
             else:
-                rows = migrator._rows_from(name, history.applied)
+                rows = rows_from(migrator, name, history.applied)
                 _ledger.remove(connection, history, rows, reason)
                 names = [row.name for row in reversed(rows)]
                 _journal.forget_all(connection, history, names)
@@ -201,3 +204,18 @@ def remove_records(migrator: Migrator, name: str, reason: str | None) -> Rollbac
         return RollbackResult(migrator.database, tuple(names), False)
     finally:
         connection.close()
+
+
+def rows_from(migrator: Migrator, name: str, applied: list[Applied]) -> list[Applied]:
+    """Return the records of a file and of everything applied after it; raise `UsageError`."""
+    for index, row in enumerate(applied):
+        if row.name == name:
+            return applied[index:]
+    known = any(file.name == name for file in migrator.files)
+    raise UsageError(
+        f"{name} has no record in {migrator.database}: it never ran there, or was rolled back already"
+        if known
+        else f"{shown(name)} is neither a file in {migrator.migrations} nor in the history",
+        state="Nothing was changed.",
+        advice="" if known else did_you_mean(name, [row.name for row in applied]),
+    )

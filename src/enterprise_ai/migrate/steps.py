@@ -9,6 +9,7 @@ from . import journal as _journal
 from . import ledger as _ledger
 from .apply import FileRun
 from .backends import await_backend
+from .batches import Batch
 from .errors import (
     ConnectionLost,
     FileError,
@@ -18,7 +19,6 @@ from .errors import (
 )
 from .faults import explain
 from .journal import Journal, Step
-from .script import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -47,6 +47,19 @@ class Target:
         # Files are UTF-8, and error positions count characters of what was sent.
         return [*pairs, ("client_encoding", "UTF8")]
 
+    def connect(self, library: Any) -> Any:
+        """Open a connection; raise `ConnectionFailed` in words that hold no secret."""
+        pairs = self.parameters()
+        array = ctypes.c_char_p * (len(pairs) + 1)
+        keywords = array(*[key.encode() for key, _ in pairs], None)
+        values = array(*[value.encode("utf-8", "surrogateescape") for _, value in pairs], None)
+        handle = library.PQconnectdbParams(keywords, values, 1)
+        if handle and library.PQstatus(handle) == libpq.CONNECTION_OK:
+            return handle
+        text = library.PQerrorMessage(handle).decode("utf-8", "replace") if handle else "out of memory"
+        library.PQfinish(handle)
+        raise self.failure(text)
+
     def describe(self) -> str:
         """Name the database without its secrets: `host:port/name as user`."""
         get = self._value

@@ -7,12 +7,13 @@ import os
 
 from . import catalogue as _catalogue
 from . import history as _history
-from .connection import Connection, wait_for
+from .connection import Connection
 from .drift import differences, tell
 from .embedded import scratch_server
 from .errors import DONE, FAILED, FileError
 from .files import canonical
 from .interrupts import Unwinding
+from .listener import Listener
 from .migrator import Migrator
 from .observe import Observer
 from .plan_report import effect_lines
@@ -23,6 +24,7 @@ from .runner import check
 from .scratch import scratch_database
 from .squawk import remarks
 from .target import Target
+from .waiting import wait_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Trial:
         """Try all files; raise `MigrateError` only for what is not theirs."""
         files = self._migrator.files
         with scratch_database(self._target) as scratch:
-            self._migrator._target = scratch
+            self._migrator = self._migrator.at(scratch, self._printer.say, Listener(), None)
             before = self._state()
             for file in files:
                 try:

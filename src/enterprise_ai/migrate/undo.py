@@ -2,97 +2,32 @@
 
 from __future__ import annotations
 
-import re
-
 from . import directives as _directives
 from . import history as _history
 from . import ledger as _ledger
 from .apply import AS_OURSELVES, FileRun
+from .blocks import NOTE, Block
 from .checks import Checked
 from .compare import Comparison
 from .diff import explain
-from .errors import FileError, MigrateError, MigrationFailed, ServerError
-from .files import MigrationFile, canonical
+from .errors import FileError, MigrateError, MigrationFailed, ServerError, read_only
+from .files import canonical
 from .fingerprints import Watch, kept
-from .locate import Place, place_in
-from .script import Script
-from .settle import because
+from .interrupts import Interrupts
+from .results import RollbackResult
+from .script import Text
+from .settle import because, rows_from
 from .steps import StepRun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterator
+    from typing import Callable
 
+    from .batches import Batch
     from .connection import Connection
     from .history import Applied, History
     from .migrator import Migrator
     from .runner import Run
-    from .script import Batch
-
-_MARK = re.compile(r"--[ \t]*rollback:", re.IGNORECASE)
-_NOTE = (
-    "A file ends with the SQL that undoes it, in comments:\n"
-    "    -- rollback:\n"
-    "    --   drop table …;\n"
-    "Where nothing is to be undone, that is:  select 1;"
-)
-
-
-class Undo(Script):
-    """The rollback block of a file, read as SQL; places are those in the file."""
-
-    def __init__(self, name: str, text: str, *, backslashes: bool = False) -> None:
-        super().__init__(MigrationFile(name, 0, name), backslashes=backslashes)
-        self._whole = text
-        #: Where each line of the block begins: in the block, and in the file.
-        self._lines: list[tuple[int, int]] = []
-        self._kept = [self._block().encode("utf-8")]
-
-    def place(self, offset: int) -> Place:
-        """Name the place in the file of a character of the block."""
-        block, file = max((line for line in self._lines if line[0] <= offset), default=(0, 0))
-        return place_in(self.file.name, iter([self._whole]), file + offset - block)
-
-    def line_of(self, batch: Batch, offset: int) -> int:
-        """Return the line in the file."""
-        return self.place(batch.offset + offset).line
-
-    def _block(self) -> str:
-        """Take the block out of the comments at the end of the file; raise `FileError` when there is none."""
-        found = list(_lines_of_block(self._whole))
-        if not found:
-            raise FileError(
-                f"{self.file.name} has no rollback block",
-                state="Nothing was rolled back.",
-                advice=_NOTE,
-            )
-        indents = [len(line) - len(line.lstrip(" \t")) for _, line in found if line.strip()]
-        cut = min(indents, default=0)
-        block = ""
-        for offset, line in found:
-            self._lines.append((len(block), offset + cut))
-            block += line[cut:] + "\n"
-        return block
-
-
-def _lines_of_block(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines behind the mark, without their dashes, each with its offset in the file."""
-    lines = []
-    end = len(text)
-    for line in reversed(text.split("\n")):
-        start = end - len(line)
-        if line.strip() and not line.startswith("--"):
-            break
-        lines.append((start, line))
-        end = start - 1
-    marked = False
-    for offset, line in reversed(lines):
-        mark = _MARK.match(line)
-        marked = marked or mark is not None
-        if marked:
-            dashes = mark.end() if mark is not None else len(line) - len(line[2:])
-            if mark is None or line[dashes:].strip():
-                yield offset + dashes, line[dashes:]
 
 
 class CheckedUndo(Checked):
@@ -101,28 +36,20 @@ class CheckedUndo(Checked):
     def __init__(self, row: Applied, text: str, reason: str, backslashes: bool) -> None:
         self.row = row
         self.reason = reason
-        own = _directives.read(_Text(row.name, text))
-        undo = Undo(row.name, text, backslashes=backslashes)
+        own = _directives.read(Text(row.name, text.encode("utf-8")))
+        undo = Block(row.name, text, backslashes=backslashes)
         super().__init__(undo, own)
         if not self.statements:
             raise FileError(
                 f"the rollback block of {row.name} holds no statement",
                 place=undo.place(0),
                 state="Nothing was rolled back.",
-                advice=_NOTE,
+                advice=NOTE,
             )
 
     def run_class(self) -> type[FileRun]:
         """Return how it is run: as the file itself was."""
         return UndoRun if self.directives.transaction else UndoSteps
-
-
-class _Text(Script):
-    """A text that is not read from the disk."""
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(MigrationFile(name, 0, name))
-        self._kept = [text.encode("utf-8")]
 
 
 class _Removal(FileRun):
@@ -172,12 +99,25 @@ class UndoSteps(_Removal, StepRun):
         return StepRun.state(self) + " Its record is still there."
 
 
-def execute(migrator: Migrator, connection: Connection, name: str, reason: str | None) -> tuple[str, ...]:
-    """Undo a file and everything applied after it, newest first; return the names of what was undone."""
+def roll_back_schema(migrator: Migrator, name: str, reason: str | None) -> RollbackResult:
+    """Undo a file and everything applied after it, newest first."""
+    connection = migrator._connect()
+    try:
+        if _history.look(connection).read_only:
+            raise read_only()
+        if not migrator._signals:
+            return RollbackResult(migrator.database, _execute(migrator, connection, name, reason), True)
+        with Interrupts() as migrator._interrupts:
+            return RollbackResult(migrator.database, _execute(migrator, connection, name, reason), True)
+    finally:
+        connection.close()
+
+
+def _execute(migrator: Migrator, connection: Connection, name: str, reason: str | None) -> tuple[str, ...]:
     run = migrator._new_run(pooled=False)  # behind a pooler its lock refuses
     try:
         history = run.lock_history(_history.look(connection), connection)
-        watch = Watch(connection, history, migrator._say)
+        watch = Watch(connection, history, migrator.say)
         try:
             return tuple(_undo_all(migrator, run, connection, history, name, reason))
         finally:
@@ -191,7 +131,7 @@ def execute(migrator: Migrator, connection: Connection, name: str, reason: str |
 def _undo_all(
     migrator: Migrator, run: Run, connection: Connection, history: History, name: str, reason: str | None
 ) -> list[str]:
-    rows = migrator._rows_from(name, history.applied)
+    rows = rows_from(migrator, name, history.applied)
     backslashes = connection.parameter("standard_conforming_strings") == "off"
     why = because("its rollback block was executed", reason)
     _refuse_edited(migrator, connection, history, rows)

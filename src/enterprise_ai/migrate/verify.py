@@ -76,7 +76,7 @@ def accept(migrator: Migrator) -> str:
         history = _history.look(connection)
         lock = RunnerLock(migrator._target)
         try:
-            lock.acquire(history.schema, migrator._lock_wait, migrator._say)
+            lock.acquire(history.schema, migrator._lock_wait, migrator.say)
             history = _history.look(connection)
             if not history.applied:
                 raise _nothing_kept(history)
