@@ -240,6 +240,20 @@ def test_an_attempt_is_decided_once(world, gateway, person):
     assert caught.value.sqlstate == "ZI009"
 
 
+def test_an_attempt_is_not_taken_up_again_later(world, gateway, person):
+    open_for(gateway, world.here.id)
+    (attempt,) = gateway.execute("select attempt_id from identity.begin_login(%s)", [person[1]]).fetchone()
+    gateway.commit()
+    with world.owner(world.here) as conn:
+        conn.execute(
+            "update identity.login_attempts set attempted_at = now() - interval '6 minutes' where id = %s",
+            [attempt],
+        )
+    open_for(gateway, world.here.id)
+    answer = gateway.execute("select outcome, user_id from identity.finish_login(%s, true)", [attempt])
+    assert answer.fetchone() == ("refused", None)
+
+
 def test_older_parameters_are_upgraded_at_sign_in(world, sign_in, person):
     user_id, email = person
     old = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)

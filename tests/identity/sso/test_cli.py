@@ -183,6 +183,26 @@ def test_the_addresses_of_plain_oauth_are_looked_at(run: Any, made: Any) -> None
     assert run("test", "plain")[0] == 1
 
 
+def test_a_provider_that_serves_everybody_makes_no_users_of_strangers(run: Any, made: Any) -> None:
+    def people() -> dict[str, Any]:
+        code, out, _ = run("test", "public", "--allow-loopback", "--json")
+        finding = {row["what"]: row for row in json.loads(out)}["people"]
+        assert code == (0 if finding["is_good"] else 1)
+        return finding
+
+    endpoints = [
+        word
+        for name in ("authorization", "token", "userinfo")
+        for word in (f"--{name}-endpoint", f"http://127.0.0.1:9/{name}")
+    ]
+    made("add", "oauth2", "public", "--issuer", "https://github.com", "--client-id", "a", *endpoints)
+    assert people()["is_good"]
+    made("change", "public", "--creates-users")
+    assert not people()["is_good"]
+    made("change", "public", "--require", "company=acme", "--require", "company=acme.example")
+    assert people()["found"] == "who brings company acme or acme.example"
+
+
 @pytest.fixture
 def metadata(tmp_path: Path) -> Path:
     """What a SAML provider publishes, with a certificate of today."""

@@ -238,12 +238,14 @@ def test_an_account_whose_address_was_never_verified_loses_what_lets_in_before_i
     with gate.world.connect("gateway") as conn:
         open_for(conn, gate.tenant.id, user)
         key = ApiKeys(conn).create("robot").key
+        conn.execute("select platform.open_context(%s)", [gate.tenant.id])
+        assert len(conn.execute("select identity.new_recovery_codes(%s)", [user]).fetchall()) == 10
     answer = gate.sign_in(gate.provider(links_verified_email=True), "s1", **verified("ada@corp.test"))
     assert (answer.outcome, answer.user_id) == ("success", user)
     assert not lives(gate, token)
     with gate.world.connect("app") as conn, pytest.raises(e.ApiKeyNotValid):
         open_api_key(conn, key)
-    for table in ("user_passwords", "mfa_factors"):
+    for table in ("user_passwords", "mfa_factors", "mfa_recovery_codes"):
         assert gate.owner(f"select user_id from identity.{table}") == []
     assert gate.owner("select email_verified_at is not null from identity.users") == [(True,)]
 
@@ -276,8 +278,9 @@ def test_providers_join_each_others_accounts_within_a_linking_domain_only(gate):
     assert gate.sign_in(one, "s2", **verified("bob@corp.test")).outcome == "address_taken"
 
 
-def test_an_address_given_to_somebody_else_leads_to_nobodys_account(gate):
-    provider = gate.provider(links_verified_email=True)
+@pytest.mark.parametrize("linking_domain", [None, "social"])
+def test_an_address_given_to_somebody_else_leads_to_nobodys_account(gate, linking_domain):
+    provider = gate.provider(links_verified_email=True, linking_domain=linking_domain)
     gate.sign_in(provider, "ada", **verified("a@corp.test"))
     assert gate.sign_in(provider, "alan", **verified("a@corp.test")).outcome == "address_taken"
 

@@ -15,6 +15,14 @@ from enterprise_ai.identity.sso.metadata import Metadata
 from enterprise_ai.identity.sso.providers import Provider, Providers, ProviderSecrets
 from enterprise_ai.identity.sso.web import Web
 
+# Where anybody can have an account.
+_PUBLIC_ISSUERS = (
+    "https://accounts.google.com",
+    "https://appleid.apple.com",
+    "https://github.com",
+    "https://gitlab.com",
+)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -34,8 +42,21 @@ def findings(providers: Providers, provider: Provider, web: Web) -> list[Finding
         found += {"oidc": _oidc, "oauth2": _oauth2, "saml": _saml}[provider.protocol](provider, secrets, web)
     except Error as error:
         found.append(Finding("reachable", False, str(error)))
+    found.append(_people(provider))
     found.append(Finding("enabled", True, "yes" if provider.is_enabled else "not yet"))
     return found
+
+
+def _people(provider: Provider) -> Finding:
+    """Who may come; that strangers get accounts is nowhere meant."""
+    if provider.required_claims:
+        who = " and ".join(
+            f"{claim} {' or '.join(values)}" for claim, values in provider.required_claims.items()
+        )
+        return Finding("people", True, f"who brings {who}")
+    serves_everybody = provider.creates_users and provider.issuer in _PUBLIC_ISSUERS
+    who = "everybody whom the provider signs in"
+    return Finding("people", not serves_everybody, who + ("; use --require" if serves_everybody else ""))
 
 
 def _secrets(provider: Provider, secrets: ProviderSecrets) -> Iterator[Finding]:
