@@ -158,11 +158,10 @@ def db(server: Server, _shared_database: str, migrator: str, _kept: Kept) -> Ite
 
 
 @pytest.fixture
-def admin(server: Server, _shared_database: str) -> Iterator[psycopg.Connection]:
+def admin(server: Server, _shared_database: str, _kept: Kept) -> Iterator[psycopg.Connection]:
     """The same as `db` for a superuser, whom row security does not bind."""
-    with psycopg.connect(server.url(_shared_database)) as conn:
+    with _kept.lend(server.url(_shared_database)) as conn:
         yield conn
-        conn.rollback()
 
 
 @pytest.fixture
