@@ -6781,27 +6781,34 @@ begin
         join authz.access_policies as p
             on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
         where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
+    ),
+    -- All in one list and grouped once: to look through each of them for each holder would take the square of the time.
+    facts (holder_id, is_active, group_id, role_id, permission_id, effect, is_plain, is_delegated) as (
+        select who.id, who.is_active, null::uuid, null::uuid, null::integer, null, null::boolean, false from who
+        union all
+        select w.user_id, null, w.group_id, null, null, null, null, false from within as w
+        union all
+        select a.holder_id, null, null, a.role_id, null, null, a.is_plain, a.role_id is null from assigned as a
+        union all
+        select d.holder_id, null, null, null, d.permission_id, d.effect, d.is_plain, false from direct as d
     )
     insert into authz.holders (
         tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed, special_denied,
         has_delegations)
-    select _derive_holders.tenant_id, who.id, who.is_active,
-           array(select w.group_id from within as w where w.user_id = who.id order by 1),
-           array(select distinct a.role_id from assigned as a where a.holder_id = who.id and a.is_plain order by 1),
-           array(select distinct a.role_id from assigned as a
-                 where a.holder_id = who.id and not a.is_plain and a.role_id is not null order by 1),
-           array(select distinct d.permission_id from direct as d
-                 where d.holder_id = who.id and d.is_plain and d.effect = 'allow' order by 1),
-           array(select distinct d.permission_id from direct as d
-                 where d.holder_id = who.id and d.is_plain and d.effect = 'deny' order by 1),
-           array(select distinct d.permission_id from direct as d
-                 where d.holder_id = who.id and not d.is_plain and d.effect = 'allow' order by 1),
-           array(select distinct d.permission_id from direct as d
-                 where d.holder_id = who.id and not d.is_plain and d.effect = 'deny' order by 1),
-           exists (select from assigned as a where a.holder_id = who.id and a.role_id is null)
-    from who
+    select _derive_holders.tenant_id, f.holder_id, bool_or(f.is_active),
+           coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}'),
+           coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}'),
+           coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}'),
+           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}'),
+           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}'),
+           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}'),
+           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}'),
+           bool_or(f.is_delegated)
+    from facts as f
     -- Not while the tenant is being deleted with all its rows.
     where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
+    group by f.holder_id
+    having bool_or(f.is_active) is not null     -- whoever is asked about and is there
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
