@@ -511,6 +511,12 @@ def test_people_cannot_be_taken_over_within_the_own_tenant(world, attacker):
     assert attacker.execute(
         "select identity.revoke_session(%s)", [world.new_session(world.here, bob).session_id]
     ).fetchone() == (False,)
+    with world.owner(world.here) as conn:
+        conn.execute(
+            "insert into identity.mfa_factors (tenant_id, user_id, kind, name, totp_secret) values (%s, %s, 'totp', 'phone', %s)",
+            [world.here.id, bob, b"\x01" * 60],
+        )
+    assert attacker.execute("select * from identity.list_second_factors(%s)", [bob]).fetchall() == []
 
 
 # Side channels that must stay empty

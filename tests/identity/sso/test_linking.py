@@ -296,10 +296,21 @@ def test_addresses_in_a_verified_domain_of_the_provider_count_as_verified(gate):
     )
     assert gate.sign_in(provider, "s1", email="ada@sub.corp.test").user_id != user
     assert gate.sign_in(provider, "s2", email="ada@corp.test").user_id == user
-    assert (
-        gate.sign_in(gate.provider(links_verified_email=True), "s3", email="ada@corp.test").outcome
-        == "address_taken"
-    )
+
+
+def test_a_domain_counts_for_the_provider_that_has_it_and_for_nobody_else(gate):
+    """Neither for another provider of the tenant nor for one of another tenant."""
+    domain = f"{gate.tenant.slug}.test"
+    owner, other = gate.provider(links_verified_email=True), gate.provider(links_verified_email=True)
+    text = gate.call("select identity.claim_sso_domain(%s, %s)", [domain, owner])[0]
+    assert gate.call("select identity.verify_sso_domain(%s, %s)", [domain, [text]])[0]
+    user = local(gate, f"ada@{domain}")
+    assert gate.sign_in(other, "s1", email=f"ada@{domain}").outcome == "address_taken"
+    elsewhere = type(gate)(gate.world, gate.world.new_tenant(f"{gate.tenant.slug}-too"))
+    local(elsewhere, f"ada@{domain}")
+    stranger = elsewhere.provider(links_verified_email=True)
+    assert elsewhere.sign_in(stranger, "s1", email=f"ada@{domain}").outcome == "address_taken"
+    assert gate.sign_in(owner, "s1", email=f"ada@{domain}").user_id == user
 
 
 def test_the_directorys_own_id_joins_the_user_it_has_provisioned(gate):

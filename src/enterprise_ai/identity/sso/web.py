@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from enterprise_ai.identity.sso.errors import AddressNotAllowed, ProviderUnreach
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _MOST_BYTES = 1_000_000
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Web:
@@ -27,7 +30,10 @@ class Web:
     def __init__(
         self, *, allow_loopback: bool = False, allow_private: bool = False, timeout: float = 10
     ) -> None:
-        """`allow_loopback` is for trials on one machine, `allow_private` for a provider in one's own network."""
+        """`allow_loopback` is for trials on one machine, `allow_private` for a provider in one's own network.
+
+        A provider may be silent for `timeout` seconds, and take twice as long for the whole of what it says.
+        """
         self.allow_loopback, self.allow_private, self.timeout = allow_loopback, allow_private, timeout
 
     def attach(self, session: requests.Session) -> None:
@@ -75,7 +81,7 @@ class Web:
             found = {entry[4][0] for entry in socket.getaddrinfo(host, parts.port or 443)}
         except (OSError, UnicodeError) as error:
             raise ProviderUnreachable(f"The name {host} leads nowhere: {error}") from error
-        inside = [text for text in found if not ipaddress.ip_address(str(text).partition("%")[0]).is_global]
+        inside = [text for text in found if not _is_public(str(text))]
         if inside:
             raise AddressNotAllowed(
                 f"{host} leads to {inside[0]}, which is no public address; nothing was sent there."
@@ -93,9 +99,31 @@ class _Guard(HTTPAdapter):
         kwargs["timeout"], kwargs["stream"] = self._web.timeout, True
         response = super().send(request, *args, **kwargs)
         # Read here, so that nobody can make us read for ever.
-        body = response.raw.read(_MOST_BYTES + 1, decode_content=True)
-        if len(body) > _MOST_BYTES:
-            raise requests.exceptions.ContentDecodingError(f"more than {_MOST_BYTES} bytes")
-        response._content = body
+        response._content = _body(response.raw, time.monotonic() + 2 * self._web.timeout)
         response._content_consumed = True  # type: ignore[attr-defined]
         return response
+
+
+def _body(raw: Any, deadline: float) -> bytes:
+    """All that is said until the deadline. The timeout alone would be kept by a byte now and then."""
+    body = b""
+    while chunk := raw.read1(_MOST_BYTES, decode_content=True):
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise requests.exceptions.ContentDecodingError(f"more than {_MOST_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise requests.exceptions.ReadTimeout("it takes too long")
+    return body
+
+
+def _is_public(text: str) -> bool:
+    """Whether an address is one of the internet; one that stands for another is what it stands for."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        within = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if within is None:
+            return address.is_global and address in _GLOBAL_UNICAST
+        address = within
+    return address.is_global and not address.is_multicast
