@@ -264,3 +264,58 @@ def test_a_pending_server_is_waited_for(project):
     assert done.code == 4
     assert 1 <= time.monotonic() - before < 5
     assert "waiting up to 1 s for the server" in done.err
+
+
+SLOW_COPY = (
+    "create table t (id int, note text);\n"
+    "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.01); return new; end $$;\n"
+    "create trigger slow before insert on t for each row execute function slow();\n"
+    "copy t from stdin;\n" + "".join(f"{number}\t{'x' * 500}\n" for number in range(5000)) + "\\.\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [SLOW_COPY, "copy (select pg_sleep(0.01), n from generate_series(1, 3000) as n) to stdout;\n"],
+    ids=["from stdin", "to stdout"],
+)
+def test_a_signal_ends_a_copy_under_way(project, text):
+    project.add("001_a.sql", "create table a (id int);\n")
+    project.add("002_b.sql", text)
+    running = project.start("migrate")
+    wait_until(
+        lambda: query(
+            project.url,
+            "select 1 from pg_stat_activity where query like '%copy %' and pid <> pg_backend_pid()",
+        )
+    )
+    time.sleep(0.5)
+    before = time.monotonic()
+    running.signal(signal.SIGTERM)
+    done = running.wait()
+    assert time.monotonic() - before < 5
+    assert done.code == 128 + signal.SIGTERM, done
+    assert "Nothing of 002_b.sql stays" in done.err
+    assert tables(project.url) == ["a"]
+    active = (
+        "select query from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    wait_until(lambda: not query(project.url, active))
+
+
+def test_notices_and_an_early_error_of_a_copy_do_not_hold_it_up(project):
+    """The server sends while it is sent to: whoever only sends would wait for ever."""
+    project.add(
+        "001_a.sql",
+        "create table t (id int);\n"
+        "create function loud() returns trigger language plpgsql as "
+        "$$ begin raise notice '%', repeat('x', 2000); return new; end $$;\n"
+        "create trigger loud before insert on t for each row execute function loud();\n"
+        "copy t from stdin;\n" + "1\n" * 5000 + "\\.\n",
+    )
+    assert project.ok("migrate").err.count("NOTICE") == 5000
+    assert value(project.url, "select count(*) from t") == 5000
+    project.add("002_b.sql", "copy t (id) from stdin;\nbad\n" + "1\n" * 500000 + "\\.\n")
+    done = project.migrate()
+    assert done.code == 1
+    assert "COPY t, line 1" in done.err

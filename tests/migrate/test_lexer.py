@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from enterprise_ai.migrate import lexer
+from enterprise_ai.migrate import cutter, lexer
 from enterprise_ai.migrate.files import MigrationFile
 from enterprise_ai.migrate.lexer import LexError, MetaCommand, NeedMore
 from enterprise_ai.migrate.script import Script
@@ -273,3 +273,22 @@ def test_a_comment_may_follow_on_the_line_of_a_copy(project):
     done = project.migrate()
     assert done.code == 1
     assert "002_b.sql:1:19" in done.err
+
+
+def test_copy_data_without_an_end_in_sight_is_not_searched_character_by_character(tmp_path, monkeypatch):
+    searched, pattern = [], cutter._END_OF_DATA
+
+    class Counting:
+        def search(self, text):
+            searched.append(text)
+            return pattern.search(text)
+
+    monkeypatch.setattr(cutter, "_END_OF_DATA", Counting())
+    path = tmp_path / "001_x.sql"
+    path.write_text("copy t from stdin;\n" + "1\tlorem ipsum\n" * 100000 + "\\.\nselect 1;\n")
+    found = [
+        (batch.statements[0].words[0], sum(len(piece) for piece in batch.data or ()))
+        for batch in Script(MigrationFile(path.name, 1, str(path))).batches()
+    ]
+    assert found == [("copy", 1400000), ("select", 0)]
+    assert len(searched) <= 2

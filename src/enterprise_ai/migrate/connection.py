@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import select
 import time
 
@@ -177,10 +176,8 @@ class Connection:
                             watcher.done(self._completed)
                     elif status == libpq.FATAL_ERROR:
                         error = error or ServerError(libpq.fields(self._library, result), self._completed)
-                    elif status == libpq.COPY_IN:
-                        self._feed(copy_data)
-                    elif status == libpq.COPY_OUT:
-                        self._drain()
+                    elif status in (libpq.COPY_IN, libpq.COPY_OUT):
+                        self._copy(status, copy_data, watcher)
                 finally:
                     self._library.PQclear(result)
         except KeyboardInterrupt:
@@ -196,27 +193,17 @@ class Connection:
         """Wait until a result can be taken without blocking; a signal cancels the statement."""
         if not self._library.PQisBusy(self._handle):
             return  # of many short statements, most results are here already
-        deadline = None
-        patience = watcher.patience if watcher is not None else None
-        if patience is not None:
-            patience.restart()
+        wait = _Wait(self, watcher)
         while self._library.PQisBusy(self._handle):
             if watcher is not None:
                 self._notices.tell(watcher, self._completed)
-            if deadline is None and self._interrupts is not None and self._interrupts.requested:
-                deadline = time.monotonic() + _GRACE
-                self.cancel()
-            if deadline is None and patience is not None:
-                self._poll(None, patience.remaining())
-                patience.look()
-            else:
-                self._poll(deadline)
+            wait.step()
             if not self._library.PQconsumeInput(self._handle):
                 return
 
-    def _poll(self, deadline: float | None, pause: float | None = None) -> None:
+    def _poll(self, deadline: float | None, pause: float | None = None, events: int = select.POLLIN) -> None:
         poll = select.poll()
-        poll.register(self._library.PQsocket(self._handle), select.POLLIN)
+        poll.register(self._library.PQsocket(self._handle), events)
         if self._interrupts is not None and deadline is None:
             poll.register(self._interrupts.fileno(), select.POLLIN)
         if deadline is None:
@@ -252,21 +239,45 @@ class Connection:
             for row in range(library.PQntuples(result))
         ]
 
-    def _feed(self, data: Iterable[bytes] | None) -> None:
-        """Answer the server's request for COPY data."""
-        refusal = None if data is not None else b"the file holds no data for this COPY"
-        for piece in data or ():
-            if self._library.PQputCopyData(self._handle, piece, len(piece)) != 1:
-                return
-        self._library.PQputCopyEnd(self._handle, refusal)
+    def _copy(self, status: int, data: Iterable[bytes] | None, watcher: Watcher | None) -> None:
+        """Give a COPY its data, or take what it sends."""
+        from .copying import Copy
 
-    def _drain(self) -> None:
-        """Take and drop what a COPY TO STDOUT sends."""
-        buffer = ctypes.c_void_p()
-        while self._library.PQgetCopyData(self._handle, ctypes.byref(buffer), 0) > 0:
-            self._library.PQfreemem(buffer)
+        copy = Copy(self._library, self._handle, _Wait(self, watcher))
+        if status == libpq.COPY_IN:
+            copy.feed(data)
+        else:
+            copy.drain()
 
     def _message(self) -> str:
         if not self._handle:
             return "the connection is closed"
         return str(self._library.PQerrorMessage(self._handle).decode("utf-8", "replace")).strip()
+
+
+class _Wait:
+    """A wait for the server: a signal cancels what runs there, and meanwhile somebody may look for blockers."""
+
+    def __init__(self, connection: Connection, watcher: Watcher | None) -> None:
+        self._connection = connection
+        self._interrupts = connection._interrupts
+        self._patience = watcher.patience if watcher is not None else None
+        self._deadline: float | None = None
+        if self._patience is not None:
+            self._patience.restart()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True once a signal came."""
+        return self._deadline is not None
+
+    def step(self, events: int = select.POLLIN) -> None:
+        """Wait for something to happen; raise `ConnectionLost` when a cancelled statement does not end."""
+        if self._deadline is None and self._interrupts is not None and self._interrupts.requested:
+            self._deadline = time.monotonic() + _GRACE
+            self._connection.cancel()
+        if self._deadline is None and self._patience is not None:
+            self._connection._poll(None, self._patience.remaining(), events)
+            self._patience.look()
+        else:
+            self._connection._poll(self._deadline, events=events)

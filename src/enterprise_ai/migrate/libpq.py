@@ -79,6 +79,8 @@ _SIGNATURES = {
     "PQtransactionStatus": (c_int, c_void_p),
     "PQsendQuery": (c_int, c_void_p, c_char_p),
     "PQsetSingleRowMode": (c_int, c_void_p),
+    "PQsetnonblocking": (c_int, c_void_p, c_int),
+    "PQflush": (c_int, c_void_p),
     "PQconsumeInput": (c_int, c_void_p),
     "PQisBusy": (c_int, c_void_p),
     "PQgetResult": (c_void_p, c_void_p),

@@ -125,4 +125,7 @@ class Text(Script):
 
 def count_lines_bytes(data: bytes) -> int:
     """Count the line ends in bytes; CR, LF and CRLF are one each."""
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    lines = data.count(b"\n")
+    if b"\r" in data:
+        lines += data.count(b"\r") - data.count(b"\r\n")
+    return lines
