@@ -226,6 +226,26 @@ def test_whoever_has_lost_them_all_begins_anew(world, gateway, ceremonies, perso
         SecondFactors(gateway, person).reset()  # one's own, without the right
 
 
+def test_who_may_reset_second_factors_resets_those_of_others_only(world, gateway, ceremonies, person):
+    registered(ceremonies, person)
+    helper = world.new_person(world.here)
+    with world.owner(world.here) as conn:
+        conn.execute(
+            "insert into authz.user_roles (tenant_id, user_id, role_id)"
+            " select r.tenant_id, %s, r.id from authz.roles as r where r.name = 'security_admin'",
+            [helper],
+        )
+    gateway.execute("select platform.open_context(%s, %s)", [world.here.id, helper])
+    with pytest.raises(e.ApiKeyNotAllowed), gateway.transaction():
+        SecondFactors(gateway, person).reset()  # the right takes a second factor
+    gateway.execute(
+        "select platform.open_context(%s, %s, authentication_level => 2::smallint)", [world.here.id, helper]
+    )
+    with pytest.raises(e.ApiKeyNotAllowed), gateway.transaction():
+        SecondFactors(gateway, helper).reset()
+    assert SecondFactors(gateway, person).reset() == 1
+
+
 def test_a_session_alone_cannot_make_itself_a_second_factor(world, gateway, ceremonies, person):
     session = world.new_session(world.here, person)
     mine = WebAuthn(gateway, PARTY, session_token=session.session_token)
