@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 
 import psycopg
 import pytest
 
+numbers = itertools.count(1)
 OPEN = "select platform.open_session_context(%s)"
 WHO = "select platform.current_tenant_id(), platform.current_user_id(), platform.current_actor_id()"
 
@@ -277,6 +279,33 @@ def test_an_api_key_that_is_over_opens_nothing(world, app, api_key, ending):
         with pytest.raises(psycopg.Error) as caught, app.transaction():
             app.execute("select platform.open_api_key_context(%s)", [key])
         assert caught.value.sqlstate == "ZI005"
+
+
+@pytest.mark.parametrize(
+    ("change", "sqlstate"),
+    [
+        ("update identity.users set status = 'suspended'", "ZI002"),
+        ("update identity.users set status = 'deactivated'", "ZI002"),
+        ("update identity.tenants set status = 'suspended'", "ZI001"),
+        ("update identity.tenants set status = 'deleting'", "ZI001"),
+        ("update identity.users set status = 'locked', locked_until = now() + interval '1 hour'", None),
+    ],
+)
+def test_an_api_key_is_worth_no_more_than_its_user_and_tenant(world, app, change, sqlstate):
+    tenant = world.new_tenant(f"robots{next(numbers)}")
+    person = world.new_person(tenant)
+    with world.connect("gateway") as conn:
+        conn.execute("select platform.open_context(%s, %s)", [tenant.id, person])
+        (key,) = conn.execute("select key from identity.create_api_key('robot')").fetchone()
+    with world.owner(tenant) as conn:
+        conn.execute(change)
+    if sqlstate is None:
+        app.execute("select platform.open_api_key_context(%s)", [key])
+        assert app.execute(WHO).fetchone() == (tenant.id, person, person)
+        return
+    with pytest.raises(psycopg.Error) as caught:
+        app.execute("select platform.open_api_key_context(%s)", [key])
+    assert caught.value.sqlstate == sqlstate
 
 
 # The key that seals

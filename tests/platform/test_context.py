@@ -51,6 +51,20 @@ def test_a_tenant_that_is_not_active_gets_no_context(db, person, status):
     assert caught.value.sqlstate == "ZI001"
 
 
+@pytest.mark.parametrize("status", ["invited", "suspended", "deactivated"])
+def test_nobody_acts_on_behalf_of_another_who_may_not_work(db, person, status):
+    tenant_id, user_id = person
+    db.execute("select platform.open_context(%s)", [tenant_id])
+    (actor_id,) = db.execute(
+        "insert into identity.users (tenant_id, email, display_name, status) values (%s, 'actor@x.test', 'Actor', %s)"
+        " returning id",
+        [tenant_id, status],
+    ).fetchone()
+    with pytest.raises(psycopg.Error, match=f"is {status}") as caught:
+        db.execute("select platform.open_context(%s, %s, %s)", [tenant_id, user_id, actor_id])
+    assert caught.value.sqlstate == "ZI002"
+
+
 def test_a_user_of_another_tenant_is_as_good_as_unknown(db, person, tenant):
     _, user_id = person
     with pytest.raises(psycopg.Error, match="does not exist in tenant") as caught:
