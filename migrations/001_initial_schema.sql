@@ -4928,6 +4928,8 @@ create or replace function identity.delete_tenant_batch(tenant_id uuid, batch_si
 as $$
 declare
     v_outer text := current_setting('enterprise_ai.context', true);
+    -- A batch of no rows would find none left, and delete all that the tenant's own row takes along at once.
+    v_size bigint := greatest(batch_size, 1);
     v_table record;
     v_rows bigint;
     v_deleted bigint := 0;
@@ -4948,14 +4950,14 @@ begin
                 'delete from %1$s where (%2$s) in (select %2$s from %1$s where tenant_id = $1 limit $2)',
                 v_table.name, v_table.key_columns)
                 using delete_tenant_batch.tenant_id,
-                      case when not v_table.deletes_at_once then delete_tenant_batch.batch_size - v_deleted end;
+                      case when not v_table.deletes_at_once then v_size - v_deleted end;
             get diagnostics v_rows = row_count;
             v_deleted := v_deleted + v_rows;
         exception
             -- Two tables that refer to each other: it is the other's turn first.
             when foreign_key_violation then null;
         end;
-        exit when v_deleted >= delete_tenant_batch.batch_size;
+        exit when v_deleted >= v_size;
     end loop;
 
     if v_deleted = 0 then

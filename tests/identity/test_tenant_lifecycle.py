@@ -170,6 +170,20 @@ def test_a_legal_hold_stops_it(world, operator, tenant, when):
     finish(operator, tenant)
 
 
+@pytest.mark.parametrize("size", [0, -5])
+def test_a_batch_of_nothing_does_not_delete_all_at_once(world, operator, tenant, size):
+    for _ in range(3):
+        world.new_person(tenant)
+    operator.execute(BEGIN, [tenant.id])
+    assert operator.execute(BATCH, [tenant.id, size]).fetchone()[0] < 10
+    operator.commit()
+    with world.owner(tenant) as conn:
+        assert conn.execute("select count(*) from identity.users").fetchone()[0] >= 3
+    assert operator.execute(
+        "select finished_at from identity.tenant_deletions where tenant_id = %s", [tenant.id]
+    ).fetchone() == (None,)
+
+
 def test_others_write_meanwhile_without_waiting(world, operator, tenant):
     with world.owner(tenant) as conn:
         conn.execute(
