@@ -318,4 +318,4 @@ def test_notices_and_an_early_error_of_a_copy_do_not_hold_it_up(project):
     project.add("002_b.sql", "copy t (id) from stdin;\nbad\n" + "1\n" * 500000 + "\\.\n")
     done = project.migrate()
     assert done.code == 1
-    assert "COPY t, line 1" in done.err
+    assert "002_b.sql:2:1\n    bad\n" in done.err

@@ -10,7 +10,7 @@ from enterprise_ai.migrate import cutter, lexer
 from enterprise_ai.migrate.files import MigrationFile
 from enterprise_ai.migrate.lexer import LexError, MetaCommand, NeedMore
 from enterprise_ai.migrate.script import Script
-from tests.migrate.conftest import query, tables, value
+from tests.migrate.conftest import query, value
 
 # Each is one statement (its semicolon is added), with something in it that a naive splitter trips over.
 STATEMENTS = [
@@ -213,13 +213,29 @@ def test_copy_data_that_ends_with_the_file(project):
     assert value(project.url, "select count(*) from a") == 2
 
 
-def test_an_error_in_copy_data_is_reported_with_its_line(project):
-    project.add("001_a.sql", "create table a (id int);\n\ncopy a from stdin;\n1\nx\n\\.\n")
+@pytest.mark.parametrize("head", ["", "-- migrate: no-transaction\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_an_error_in_copy_data_is_reported_at_its_line(project, head, end):
+    filler = "".join(f"{number}{end}" for number in range(50000))  # more than is read at a time
+    text = "create table a (id int);\n\ncopy a (id)\n  from stdin; -- ids\n1\n2\nx, é\n3\n\\.\n".replace(
+        "\n", end
+    )
+    project.add("001_a.sql", head + text.replace(f"2{end}", f"2{end}{filler}"))
     done = project.migrate()
     assert done.code == 1
-    assert done.err.startswith("001_a.sql:3:1\n")
-    assert "COPY a, line 2" in done.err
-    assert tables(project.url) == []
+    assert done.err.startswith(f"001_a.sql:{50007 + bool(head)}:1\n    x, é\n    ^\n"), done.err
+    assert "COPY a, line 50003" in done.err
+
+
+def test_an_error_in_csv_data_is_reported_at_the_line_where_its_record_ends(project):
+    project.add(
+        "001_a.sql",
+        'create table a (note text, id int);\ncopy a from stdin (format csv, header);\nnote,id\n"two\nlines",1\n'
+        '"two\nmore",x\n\\.\n',
+    )
+    done = project.migrate()
+    assert done.code == 1
+    assert done.err.startswith('001_a.sql:7:1\n    more",x\n'), done.err
 
 
 def test_the_restrict_lines_of_pg_dump_are_skipped(project):

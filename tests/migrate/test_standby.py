@@ -8,6 +8,9 @@ import tempfile
 
 import pytest
 
+from enterprise_ai.migrate import MigrateError
+from enterprise_ai.migrate.lock import RunnerLock
+from enterprise_ai.migrate.target import Target
 from tests.migrate.conftest import (
     Project,
     bindir_of,
@@ -187,3 +190,10 @@ def test_a_server_that_becomes_read_only_in_the_middle_keeps_what_was_done(proje
     assert "002_b.sql:2:1" in done.err
     assert "25006" in done.err
     assert tables(pair[0]) == ["a"]
+
+
+def test_the_lock_is_not_taken_on_a_standby(pair):
+    """Several hosts may lead each connection to another server, and there the lock keeps nobody out."""
+    with pytest.raises(MigrateError, match="read-only"):
+        RunnerLock(Target(pair[1]))
+    RunnerLock(Target(pair[0])).release()

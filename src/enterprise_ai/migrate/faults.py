@@ -6,6 +6,7 @@ import re
 
 from .advice import advice_for
 from .errors import MigrationFailed
+from .locate import line_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _FRAME = re.compile(
 )
 _INLINE = "inline_code_block"
 _QUOTE = re.compile(r"\$(?:[^\W\d]\w*)?\$|'")
+_COPY_LINE = re.compile(r"COPY .+?, \S+ (\d+)")
 _OCTETS = re.compile(r"0x[0-9a-f]{2}(?: 0x[0-9a-f]{2})*")
 _LINE = re.compile(r"[^\n]*\n")
 
@@ -52,6 +54,8 @@ def _offset(
         if encoding == "SQL_ASCII":  # such a server counts bytes
             at = len(batch.text.encode("utf-8")[:at].decode("utf-8", "ignore"))
         return batch.offset + at
+    if statement.copies:
+        return _in_copy_data(script, batch, statement, error)
     text = batch.text[statement.start : statement.end]
     if error.sqlstate == "22P05" and error.completed == 0:
         return _untranslatable(batch, error)
@@ -63,6 +67,14 @@ def _offset(
     if inside is not None:
         return batch.offset + statement.start + inside
     return _in_earlier_function(batch, statement, error)
+
+
+def _in_copy_data(script: Script, batch: Batch, statement: Statement, error: ServerError) -> int | None:
+    """Find the line of the data that the server names in its context; the data begins below the statement."""
+    found = _COPY_LINE.search(error.fields.get("context", ""))
+    if found is None:
+        return None
+    return line_start(script.pieces(), batch.line_at(statement.end) + int(found.group(1)))
 
 
 def _untranslatable(batch: Batch, error: ServerError) -> int | None:

@@ -44,6 +44,21 @@ def place_in(name: str, pieces: Iterator[str], offset: int) -> Place:
     return Place(name, line, offset - begin + 1, text[begin : end.start() if end else len(text)], section)
 
 
+def line_start(pieces: Iterator[str], number: int) -> int:
+    """Return the offset at which a line begins in a text that comes in pieces, or that of its end."""
+    offset, line, carry = 0, 1, ""
+    for piece in pieces:
+        text, carry = carry + piece, ""
+        if text.endswith("\r"):  # which may be half of a CRLF
+            text, carry = text[:-1], "\r"
+        for end in _LINE_END.finditer(text):
+            line += 1
+            if line == number:
+                return offset + end.end()
+        offset += len(text)
+    return offset + len(carry)
+
+
 def _last_section(text: str, before: str | None) -> str | None:
     """Return the last `--- title -----` header of a text."""
     found = before

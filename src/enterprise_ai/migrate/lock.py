@@ -9,7 +9,14 @@ import time
 from . import sql
 from .connection import Connection
 from .digest import sha256
-from .errors import ConnectionFailed, ConnectionLost, LockNotObtained, MigrateError, ServerError
+from .errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    LockNotObtained,
+    MigrateError,
+    ServerError,
+    read_only,
+)
 from .history import TABLE
 
 TYPE_CHECKING = False
@@ -54,10 +61,15 @@ class RunnerLock:
         self._asked_at = 0.0
         self._what = ""  # runs now, and nobody was told yet
         self.schema = ""
-        (session,) = self._connection.query("select pg_catalog.pg_backend_pid()::text")[0]
+        session, standby = self._connection.query(
+            "select pg_catalog.pg_backend_pid()::text, pg_catalog.pg_is_in_recovery()::text"
+        )[0]
         if int(session or 0) != self._connection.pid:
             self._connection.close()
             raise _behind_pooler(target)
+        if standby == "true":  # one of several hosts: a lock would be had there, and would keep nobody out
+            self._connection.close()
+            raise read_only()
         settings = f"set search_path = pg_catalog; set application_name = '{NAME}'"
         if self._connection.version >= 140000:
             settings += "; set idle_session_timeout = 0"
