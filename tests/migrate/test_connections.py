@@ -95,14 +95,18 @@ def test_tls_is_used_and_verified_as_the_url_says(files, listening, certificate,
     assert "NOTICE: tls t" in done.err
     files.add("002_b.sql", shown)
     assert "NOTICE: tls f" in files.ok("migrate", url=start + "&sslmode=disable").err
-    files.add("003_c.sql", "create table c (id int);\n")
+    data = "".join(f"{number}\t{'x' * 100}\n" for number in range(50000))
+    files.add("003_c.sql", "create table c (id int, note text);\ncopy c from stdin;\n" + data + "\\.\n")
+    files.ok("migrate", url=start + "&sslmode=require")
+    assert value(files.url, "select count(*) from c") == 50000
+    files.add("004_d.sql", "create table d (id int);\n")
     missing = files.migrate(url=f"{start}&sslmode=verify-full&sslrootcert={tmp_path}/nope.crt")
     assert missing.code == 4, missing
     wrong = f"postgresql://postgres@example.org:{listening.port}/postgres?hostaddr=127.0.0.1"
     other_name = files.migrate(url=f"{wrong}&sslmode=verify-full&sslrootcert={certificate}")
     assert other_name.code == 4, other_name
     assert "Traceback" not in missing.err + other_name.err
-    assert tables(files.url) == []
+    assert tables(files.url) == ["c"]
 
 
 def test_a_python_without_a_driver_is_told_what_to_install(monkeypatch):

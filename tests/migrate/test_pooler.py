@@ -211,3 +211,11 @@ def test_a_blocker_is_named_through_a_pooler_that_has_room(project, database, si
     assert done.code == 1
     assert "55P03" in done.err
     assert ("Blocked by pid " in done.err) == (size == "pooler")
+
+
+def test_a_large_copy_goes_through_the_pooler(project, pooler, database):
+    data = "".join(f"{number}\t{'x' * 100}\n" for number in range(50000))
+    project.add("001_a.sql", "create table a (id int, note text);\ncopy a from stdin;\n" + data + "\\.\n")
+    project.add("002_b.sql", "copy a to stdout;\n")
+    project.ok("migrate", url=pooler(database))
+    assert query(project.url, "select count(*) from a") == [(50000,)]

@@ -173,3 +173,22 @@ def test_a_file_that_never_gets_its_lock_gives_up(project):
 def test_other_errors_are_never_tried_again(project):
     project.add("001_a.sql", "select 1 / 0;\n")
     assert "attempt" not in project.migrate().err
+
+
+def test_a_lock_on_the_history_is_not_waited_for_in_silence(project):
+    project.add("001_a.sql", "create table a (id int);\n")
+    project.ok("migrate")
+    holder = connect(project.url)
+    try:
+        holder.cursor().execute("begin; lock table schema_migrations in access exclusive mode")
+        for command in ("migrate", "status"):
+            before = time.monotonic()
+            done = project.run(command)
+            assert time.monotonic() - before < 10
+            assert done.code == 1, done
+            assert "Another session holds a lock on it" in done.err
+            (line,) = [one for one in done.err.splitlines() if one.startswith("WHERE pid IN")]
+            found = query(project.url, "select pid from pg_stat_activity " + line)
+            assert (holder.info.backend_pid,) in found
+    finally:
+        holder.close()

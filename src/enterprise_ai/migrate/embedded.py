@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from contextlib import contextmanager
 
 from .errors import ConnectionFailed, UsageError
@@ -35,6 +34,7 @@ def leased(say: Callable[[str], None]) -> Iterator[str]:
 def scratch_server(say: Callable[[str], None]) -> Iterator[str]:
     """Run an embedded server of our own for the length of a trial, with nothing in it."""
     _refuse_old_python("Name a server on which scratch databases may be made:  test --database-url URL")
+    import tempfile
     from pathlib import Path
 
     from enterprise_ai.embedded import EmbeddedError, EmbeddedServer

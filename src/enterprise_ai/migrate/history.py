@@ -161,12 +161,20 @@ def look(connection: Connection) -> History:
                 raise _foreign(history, str(error)) from error
             raise MigrateError(
                 f"cannot read {history.table}: {error} ({error.sqlstate})",
-                advice=f"GRANT SELECT ON {history.table} TO {sql.name(history.user)};"
-                if error.sqlstate == "42501"
-                else "",
+                advice=_advice(history, error.sqlstate),
             ) from error
         history.applied = [_row(line) for line in text.split("\x1e")] if text else []
     return history
+
+
+def _advice(history: History, sqlstate: str) -> str:
+    if sqlstate == "42501":
+        return f"GRANT SELECT ON {history.table} TO {sql.name(history.user)};"
+    if sqlstate == "55P03":
+        sessions = "SELECT pid, state, query FROM pg_stat_activity"
+        locks = f"SELECT pid FROM pg_locks WHERE relation = '{history.table}'::regclass"  # noqa: S608  only shown
+        return f"Another session holds a lock on it. To see which:  {sessions}\nWHERE pid IN ({locks});"
+    return ""
 
 
 def _look_for(schema: str | None) -> str:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .runner import Run
 
 
+#: Whoever holds a lock on the history is not waited for in silence.
+_BRIEFLY = "set local lock_timeout = 2000; "
+
+
 def _silent(_: str) -> None:
     pass
 
@@ -90,12 +94,14 @@ class Migrator:
         last = self.folder.file(target) if target else None
         connection = self._connect_and_read()
         try:
+            connection.preface = _BRIEFLY
             if _history.is_exactly(connection, lambda: self.files):
                 return MigrateResult(self.database, (), (), ())
             from .forward import Forward
 
             forward = Forward(self, connection, last, allow_out_of_order)
             history = _history.look(connection)
+            connection.preface = ""
             pending, notes = forward.pending(history)
             if dry_run:
                 forward.check(pending)
@@ -140,7 +146,7 @@ class Migrator:
         self._look_anew()
         connection = self._connect_and_read()
         try:
-            connection.preface = "set local lock_timeout = 2000; set local statement_timeout = 30000; "
+            connection.preface = _BRIEFLY + "set local statement_timeout = 30000; "
             history = _history.look(connection)
             comparison = Comparison(self.files, history.applied)
             return StatusResult(
