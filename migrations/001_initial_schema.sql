@@ -7988,6 +7988,7 @@ create or replace function authz.evaluate(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 declare
     v_context jsonb := platform.context();
@@ -8583,6 +8584,7 @@ create or replace function authz.check(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 declare
     v_context jsonb := platform.context();
@@ -8700,6 +8702,7 @@ create or replace function authz.check_many(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 declare
     v_context jsonb := platform.context();
@@ -8873,6 +8876,7 @@ create or replace function authz.visible_scopes(permission text)
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 begin
     return authz._visible(platform.context(), visible_scopes.permission);
@@ -8896,6 +8900,7 @@ create or replace function authz.hidden_scopes(permission text)
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 begin
     return authz._hidden(platform.context(), hidden_scopes.permission);
@@ -9284,6 +9289,7 @@ create or replace function authz.list_resources(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 #variable_conflict use_column
 declare
@@ -9368,6 +9374,7 @@ create or replace function authz.list_subjects(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 #variable_conflict use_column
 declare
@@ -9422,6 +9429,7 @@ create or replace function authz.list_actions(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 #variable_conflict use_column
 declare

@@ -17,6 +17,7 @@ create or replace function authz.check(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 declare
     v_context jsonb := platform.context();

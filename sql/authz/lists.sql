@@ -17,6 +17,7 @@ create or replace function authz.list_resources(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 #variable_conflict use_column
 declare
@@ -101,6 +102,7 @@ create or replace function authz.list_subjects(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 #variable_conflict use_column
 declare
@@ -155,6 +157,7 @@ create or replace function authz.list_actions(
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 #variable_conflict use_column
 declare

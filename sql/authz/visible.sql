@@ -15,6 +15,7 @@ create or replace function authz.visible_scopes(permission text)
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 begin
     return authz._visible(platform.context(), visible_scopes.permission);
@@ -38,6 +39,7 @@ create or replace function authz.hidden_scopes(permission text)
     security definer        -- decides from tables of which the caller sees only part, and from what is derived
     set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
 begin
     return authz._hidden(platform.context(), hidden_scopes.permission);
