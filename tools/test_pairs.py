@@ -49,7 +49,8 @@ NOT_THE_DATABASE = [
 SCHEMA = [
     "tests/catalog",
     "tests/golden",
-    "tests/migrations",
+    "tests/migrations/test_rollback_blocks.py",
+    "tests/migrations/test_seed_document.py",
     "tests/identity/test_isolation.py",
     "tests/test_sources.py",
 ]
