@@ -3791,6 +3791,11 @@ declare
     v_tenant_id uuid := platform.current_tenant_id();
     v_was_confirmed boolean;
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        -- Its snapshot may be older than what it waits for below.
+        raise exception 'A second factor cannot be removed in a % transaction', current_setting('transaction_isolation')
+            using errcode = 'ZI012', hint = 'Remove it in a read committed transaction; it is still there.';
+    end if;
     -- Two who remove one each take turns, and the second sees what is left.
     perform from identity.users as u
     where u.tenant_id = v_tenant_id and u.id = remove_second_factor.user_id
@@ -3815,7 +3820,8 @@ $$;
 
 comment on function identity.remove_second_factor(uuid, uuid) is
     'Remove a second factor of a user of the context''s tenant; false when there is none of the id. Raises ZI021 for the
-last one of a user whom the settings want to have one, ZI022 without step-up.';
+last one of a user whom the settings want to have one, ZI022 without step-up, ZI012 in a transaction that could not see
+what it waited for.';
 
 revoke all on function identity.remove_second_factor(uuid, uuid) from public;
 grant execute on function identity.remove_second_factor(uuid, uuid) to enterprise_ai_gateway;

@@ -212,6 +212,16 @@ def test_two_who_remove_one_each_at_once_leave_one(world, ceremonies, person, mf
                 other.result(10)
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_no_snapshot_is_old_enough_to_remove_the_last_one(world, ceremonies, person, isolation):
+    _, factor_id = registered(ceremonies, person)
+    with world.connect("gateway") as conn:
+        conn.execute(f"set transaction isolation level {isolation}")
+        open_for(conn, world.here.id)
+        with pytest.raises(e.CannotMoveInThisTransaction):
+            SecondFactors(conn, person).remove(factor_id)
+
+
 def test_whoever_has_lost_them_all_begins_anew(world, gateway, ceremonies, person):
     registered(ceremonies, person)
     session = world.new_session(world.here, person, level=2)

@@ -74,7 +74,7 @@ class ApiKeyTooLong(Error):
 
 
 class CannotMoveInThisTransaction(Error):
-    """Managers and parents of groups are set, and API keys made, in read committed transactions."""
+    """Managers and parents are set, API keys made and second factors removed in read committed transactions."""
 
     sqlstate = "ZI012"
 
