@@ -36,9 +36,11 @@ def translated() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         # The SQLSTATE is reliable everywhere; a constraint's name has a suffix on a shard.
-        ours = Error.known.get(error.sqlstate or "") or Error.known.get(error.diag.constraint_name or "")
+        raised = Error.known.get(error.sqlstate or "")
+        ours = raised or Error.known.get(error.diag.constraint_name or "")
         if ours is None:
             raise
-        translation = ours(error.diag.message_primary)
+        # What the server says of a constraint is not for people; what our class stands for is.
+        translation = ours(error.diag.message_primary if raised else (ours.__doc__ or "").splitlines()[0])
         translation.hint = error.diag.message_hint
         raise translation from error

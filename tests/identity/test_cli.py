@@ -77,6 +77,24 @@ def test_tenants_are_listed_beyond_one_page(run, world):
         assert conn.execute("select platform.context()").fetchone()[0] is None
 
 
+@pytest.mark.parametrize(
+    ("email", "name", "said"),
+    [
+        ("ada@example.com", "Ada again", "Somebody in the tenant has the address."),
+        (
+            "bob@example.com",
+            " ",
+            "Refused by a rule of users: display name is not blank; nothing has been changed",
+        ),
+        ("nonsense", "Bob", "Refused by a rule of users: email has a domain; nothing has been changed"),
+    ],
+)
+def test_what_a_rule_refuses_is_said_in_words(run, world, email, name, said):
+    run("user", "create", "ada@example.com", "--name", "Ada", "--tenant", "here")
+    code, _, err = run("user", "create", email, "--name", name, "--tenant", "here")
+    assert (code, err) == (1, f"enterprise-ai: {said}\n")
+
+
 def test_the_first_administrator_and_nobody_after(run, made, world):
     tenant = world.new_tenant("young")
     made("user", "create", "ada@young.test", "--name", "Ada", "--tenant", "young")
@@ -99,7 +117,7 @@ def test_an_invitation_works_once(run, made, world):
     assert made("user", "show", invited["id"], "--tenant", "here")["status"] == "active"
     code, _, err = run("user", "invite", "Eve@here.test", "--name", "Eve", "--tenant", "here")
     assert code == 1
-    assert "users_email_key" in err
+    assert "Somebody in the tenant has the address" in err
 
 
 @pytest.mark.parametrize(

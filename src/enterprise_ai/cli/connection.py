@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from enterprise_ai.cli.refusals import refusal
 from enterprise_ai.embedded import EmbeddedError
 from enterprise_ai.errors import Error
 from enterprise_ai.migrate import ConnectionFailed
@@ -65,6 +66,8 @@ def reporting(work: Work) -> Callable[[argparse.Namespace], int]:
                 " (enterprise_ai_operator for tenants, enterprise_ai_gateway for people and keys).",
                 1,
             )
+        except psycopg.IntegrityError as error:
+            return _say(refusal(error), "", 1)
         except psycopg.Error as error:
             message = f"{error.diag.message_primary or error} ({error.sqlstate})"
             return _say(message, error.diag.message_hint or "", 1)
