@@ -6485,9 +6485,9 @@ create policy epochs_of_my_tenant on authz.epochs
 grant select on authz.epochs to enterprise_ai_app, enterprise_ai_gateway;
 
 create table authz.role_rights (
-    tenant_id uuid  not null,
-    role_id   uuid  not null,
-    rights    bytea not null,
+    tenant_id uuid        not null,
+    role_id   uuid        not null,
+    rights    bit varying not null,
 
     constraint role_rights_pkey primary key (tenant_id, role_id),
     constraint role_rights_role_id_fkey foreign key (tenant_id, role_id)
@@ -6497,7 +6497,7 @@ create table authz.role_rights (
 comment on table authz.role_rights is
     'One row for each role that carries anything: what it stands for with all that it inherits.';
 comment on column authz.role_rights.rights is
-    'A byte for each permission, at its place: 1 denied and 2 allowed on all of the type, 4 allowed on what the holder
+    'Eight bits for each permission, at its place: 1 denied and 2 allowed on all of the type, 4 allowed on what the holder
 owns, always; 8 may be denied and 16 may be allowed, by rules that depend on a time, a condition or a resource.
 authz._rights_at reads it.';
 
@@ -6508,12 +6508,40 @@ create policy role_rights_of_my_tenant on authz.role_rights
     with check (tenant_id = (select platform.current_tenant_id()));
 grant select on authz.role_rights to enterprise_ai_app;
 
+create table authz.role_sets (
+    tenant_id uuid        not null,
+    id        uuid        not null,
+    roles     uuid[]      not null,
+    is_active boolean     not null,
+    rights    bit varying not null,
+
+    constraint role_sets_pkey primary key (tenant_id, id),
+    constraint role_sets_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
+);
+
+comment on table authz.role_sets is
+    'One row for each set of roles that anybody holds, so that a check reads one row whatever somebody holds. There are
+far fewer of them than people; when a role changes, the sets with it do.';
+comment on column authz.role_sets.id is 'By the roles (authz._role_set_id), so that it need not be looked for.';
+comment on column authz.role_sets.roles is 'The roles, in their order; with none of them, it is the set of who holds none.';
+comment on column authz.role_sets.is_active is 'Whether the tenant is, here so that a check need not read a row more.';
+comment on column authz.role_sets.rights is
+    'What its roles and those of everyone say together, as in authz.role_rights, and 8 where what anybody has done before
+bears on a permission.';
+
+alter table authz.role_sets enable row level security;
+alter table authz.role_sets force row level security;
+create policy role_sets_of_my_tenant on authz.role_sets
+    using (tenant_id = (select platform.current_tenant_id()))
+    with check (tenant_id = (select platform.current_tenant_id()));
+grant select on authz.role_sets to enterprise_ai_app;
+
 create table authz.holders (
     tenant_id       uuid      not null,
     holder_id       uuid      not null,
     is_active       boolean   not null,
     groups          uuid[]    not null,
-    roles           uuid[]    not null,
+    role_set_id     uuid      not null,
     special_roles   uuid[]    not null,
     allowed         integer[] not null,
     denied          integer[] not null,
@@ -6525,10 +6553,13 @@ create table authz.holders (
     constraint holders_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
 );
 
+-- Who holds a set; which has no foreign key: every new person would lock the one row of who holds nothing.
+create index holders_role_set_id_idx on authz.holders (tenant_id, role_set_id);
+
 comment on table authz.holders is
     'One row for each user and group, and one under the tenant''s own id for everyone: what it holds by itself.';
 comment on column authz.holders.groups is 'The groups that a user is in, and those these lie within.';
-comment on column authz.holders.roles is 'Roles held in the whole tenant, always.';
+comment on column authz.holders.role_set_id is 'The roles held in the whole tenant, always.';
 comment on column authz.holders.special_roles is
     'Roles held at times, under a condition or on a resource, or taken in an emergency.';
 comment on column authz.holders.allowed is 'Permissions allowed to this holder directly, on all resources of the type, always.';
@@ -6669,17 +6700,20 @@ create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
     parallel unsafe
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_heirs uuid[] := array(
+        with recursive heirs (id) as (
+            select unnest(_derive_roles.role_ids)
+            union
+            select i.role_id
+            from heirs
+            join authz.role_inheritance as i
+                on i.tenant_id = _derive_roles.tenant_id and i.parent_id = heirs.id
+        )
+        select heirs.id from heirs);
 begin
-    with recursive heirs (id) as (
-        select unnest(_derive_roles.role_ids)
-        union
-        select i.role_id
-        from heirs
-        join authz.role_inheritance as i
-            on i.tenant_id = _derive_roles.tenant_id and i.parent_id = heirs.id
-    ),
-    above (heir_id, id, is_timed) as (
-        select heirs.id, heirs.id, false from heirs
+    with recursive above (heir_id, id, is_timed) as (
+        select heir.id, heir.id, false from unnest(v_heirs) as heir (id)
         union
         select a.heir_id, i.parent_id, a.is_timed or i.valid_from is not null or i.valid_until is not null
         from above as a
@@ -6700,21 +6734,146 @@ begin
     )
     insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           string_agg(set_byte(decode('00', 'hex'), 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
-    from heirs
-    join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
+           string_agg(coalesce(c.rights, 0)::bit(8)::text, '' order by every.place)::bit varying
+    from authz.roles as r
     cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
     left join authz.permissions as p on p.place = every.place
     left join carried as c on c.role_id = r.id and c.permission_id = p.id
+    where r.tenant_id = _derive_roles.tenant_id and r.id = any (v_heirs)
     group by r.id
     on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
+
+    perform authz._derive_role_sets_with(_derive_roles.tenant_id, v_heirs);
 end
 $$;
 
 comment on function authz._derive_roles(uuid, uuid[]) is
-    'Derive anew what these roles, and all that inherit from them, carry.';
+    'Derive anew what these roles, and all that inherit from them, carry, and the sets of roles that these are in.';
 
 revoke all on function authz._derive_roles(uuid, uuid[]) from public;
+-- <<<
+
+-- >>> sql/authz/role_sets.sql
+-- What everybody holds who holds the same roles is derived once. A role that ten thousand people hold is in as many
+-- sets as there are combinations of roles among them, and these are what a change of the role rewrites.
+
+create or replace function authz._role_set_id(roles uuid[])
+    returns uuid
+    language sql
+    stable
+    parallel safe
+as $$
+    -- By all that matters of the roles and nothing else: whoever derives it comes to the same one.
+    select encode(substr(sha256(convert_to(array_to_string(roles, ','), 'UTF8')), 1, 16), 'hex')::uuid
+$$;
+
+comment on function authz._role_set_id(uuid[]) is 'The id of a set of roles, which are in their order.';
+
+revoke all on function authz._role_set_id(uuid[]) from public;
+
+
+create or replace function authz._derive_role_sets(tenant_id uuid, set_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_everyone record;
+    v_length integer := (select 8 * (max(p.place) + 1) from authz.permissions as p);
+    v_blank bit varying := repeat('0', v_length);
+    v_counted bit varying;
+begin
+    select h.is_active, h.special_denied, s.roles
+    into v_everyone
+    from authz.holders as h
+    join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
+    where h.tenant_id = _derive_role_sets.tenant_id and h.holder_id = _derive_role_sets.tenant_id;
+
+    select string_agg(case when p.id is null then '00000000' else '00001000' end, '' order by every.place)
+    into v_counted
+    from generate_series(0, v_length / 8 - 1) as every (place)
+    left join authz.permissions as p on p.place = every.place and p.id = any (v_everyone.special_denied);
+
+    update authz.role_sets as s
+    set is_active = v_everyone.is_active,
+        rights = derived.rights
+    from (
+        select s.id, bit_or(said.rights) as rights
+        from authz.role_sets as s
+        cross join lateral (
+            select v_counted as rights
+            union all
+            -- What was derived before the youngest permissions were there is shorter.
+            select substring(r.rights || v_blank, 1, v_length)
+            from authz.role_rights as r
+            where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (s.roles || v_everyone.roles)
+        ) as said
+        where s.tenant_id = _derive_role_sets.tenant_id
+          and (_derive_role_sets.set_ids is null or s.id = any (_derive_role_sets.set_ids))
+        group by s.id
+    ) as derived
+    where s.tenant_id = _derive_role_sets.tenant_id and s.id = derived.id
+      and (s.is_active, s.rights) is distinct from (v_everyone.is_active, derived.rights);
+end
+$$;
+
+comment on function authz._derive_role_sets(uuid, uuid[]) is
+    'Derive anew what these sets of roles come to; null: all of the tenant.';
+
+revoke all on function authz._derive_role_sets(uuid, uuid[]) from public;
+
+
+create or replace function authz._derive_role_sets_with(tenant_id uuid, role_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_everyones boolean := exists (
+        select
+        from authz.roles as r
+        where r.tenant_id = _derive_role_sets_with.tenant_id and r.for_everyone
+          and r.id = any (_derive_role_sets_with.role_ids));
+begin
+    perform authz._derive_role_sets(_derive_role_sets_with.tenant_id, array(
+        select s.id
+        from authz.role_sets as s
+        where s.tenant_id = _derive_role_sets_with.tenant_id
+          and (v_is_everyones or s.roles && _derive_role_sets_with.role_ids)));
+end
+$$;
+
+comment on function authz._derive_role_sets_with(uuid, uuid[]) is 'Derive anew the sets that some of these roles are in.';
+
+revoke all on function authz._derive_role_sets_with(uuid, uuid[]) from public;
+
+
+create or replace function authz._drop_unheld_role_sets(tenant_id uuid, set_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- That of no roles stays: new people come to hold it without taking a turn.
+    delete from authz.role_sets as s
+    where s.tenant_id = _drop_unheld_role_sets.tenant_id and s.id = any (_drop_unheld_role_sets.set_ids)
+      and s.roles <> '{}'
+      and not exists (
+          select
+          from authz.holders as h
+          where h.tenant_id = _drop_unheld_role_sets.tenant_id and h.role_set_id = s.id);
+end
+$$;
+
+comment on function authz._drop_unheld_role_sets(uuid, uuid[]) is 'Delete those of these sets of roles that nobody holds.';
+
+revoke all on function authz._drop_unheld_role_sets(uuid, uuid[]) from public;
 -- <<<
 
 -- >>> sql/authz/derive_holders.sql
@@ -6726,6 +6885,12 @@ create or replace function authz._derive_holders(tenant_id uuid, holder_ids uuid
     set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_sets uuid[] := array(
+        select distinct h.role_set_id
+        from authz.holders as h
+        where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids));
+    v_everyone text := authz._everyone(_derive_holders.tenant_id);
 begin
     with recursive who (id, is_active) as (
         select u.id, u.status = 'active' and u.deleted_at is null
@@ -6799,34 +6964,64 @@ begin
         select a.holder_id, null, null, a.role_id, null, null, a.is_plain, a.role_id is null from assigned as a
         union all
         select d.holder_id, null, null, null, d.permission_id, d.effect, d.is_plain, false from direct as d
+    ),
+    derived as (
+        select f.holder_id, bool_or(f.is_active) as is_active,
+               coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}') as groups,
+               coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}') as roles,
+               coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}')
+                   as special_roles,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}')
+                   as allowed,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}')
+                   as denied,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}')
+                   as special_allowed,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}')
+                   as special_denied,
+               bool_or(f.is_delegated) as has_delegations
+        from facts as f
+        -- Not while the tenant is being deleted with all its rows.
+        where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
+        group by f.holder_id
+        having bool_or(f.is_active) is not null     -- whoever is asked about and is there
+    ),
+    sets as (
+        insert into authz.role_sets (tenant_id, id, roles, is_active, rights)
+        select distinct _derive_holders.tenant_id, authz._role_set_id(d.roles), d.roles, false, ''::bit varying
+        from derived as d
+        on conflict on constraint role_sets_pkey do nothing
     )
     insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed, special_denied,
-        has_delegations)
-    select _derive_holders.tenant_id, f.holder_id, bool_or(f.is_active),
-           coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}'),
-           coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}'),
-           bool_or(f.is_delegated)
-    from facts as f
-    -- Not while the tenant is being deleted with all its rows.
-    where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
-    group by f.holder_id
-    having bool_or(f.is_active) is not null     -- whoever is asked about and is there
+        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
+        special_denied, has_delegations)
+    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.special_roles,
+           d.allowed, d.denied, d.special_allowed, d.special_denied, d.has_delegations
+    from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
-            roles = excluded.roles,
+            role_set_id = excluded.role_set_id,
             special_roles = excluded.special_roles,
             allowed = excluded.allowed,
             denied = excluded.denied,
             special_allowed = excluded.special_allowed,
             special_denied = excluded.special_denied,
             has_delegations = excluded.has_delegations;
+
+    perform authz._drop_unheld_role_sets(_derive_holders.tenant_id, v_sets);
+    if authz._everyone(_derive_holders.tenant_id) is distinct from v_everyone then
+        perform authz._derive_role_sets(_derive_holders.tenant_id, null);
+    else
+        perform authz._derive_role_sets(_derive_holders.tenant_id, array(
+            select s.id
+            from authz.role_sets as s
+            where s.tenant_id = _derive_holders.tenant_id and s.rights = ''::bit varying
+              and s.id in (
+                  select h.role_set_id
+                  from authz.holders as h
+                  where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids))));
+    end if;
 end
 $$;
 
@@ -6834,6 +7029,26 @@ comment on function authz._derive_holders(uuid, uuid[]) is
     'Derive anew what these users and groups hold; the tenant''s own id stands for what everyone in it holds.';
 
 revoke all on function authz._derive_holders(uuid, uuid[]) from public;
+
+
+create or replace function authz._everyone(tenant_id uuid)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select concat_ws(' ', h.is_active, h.role_set_id, h.special_denied)
+        from authz.holders as h
+        where h.tenant_id = _everyone.tenant_id and h.holder_id = _everyone.tenant_id);
+end
+$$;
+
+comment on function authz._everyone(uuid) is 'All that every set of roles has from what everyone in the tenant holds.';
+
+revoke all on function authz._everyone(uuid) from public;
 -- <<<
 
 -- >>> sql/authz/derive_changed.sql
@@ -6889,22 +7104,29 @@ create or replace function authz._keep_holders()
 as $$
 declare
     v_tenant_id uuid;
+    v_sets uuid[];
     v_context text;
 begin
     for v_tenant_id in select distinct c.tenant_id from changed as c loop
         v_context := authz._enter_tenant(v_tenant_id);
         if tg_op = 'DELETE' then
+            v_sets := array(
+                select distinct h.role_set_id
+                from authz.holders as h
+                join changed as c on c.id = h.holder_id
+                where h.tenant_id = v_tenant_id and c.tenant_id = v_tenant_id);
             delete from authz.holders as h
             using changed as c
             where h.tenant_id = v_tenant_id and c.tenant_id = v_tenant_id and h.holder_id = c.id;
+            perform authz._drop_unheld_role_sets(v_tenant_id, v_sets);
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed,
+                tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
                 special_denied, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
-                   '{}', '{}', '{}', '{}', '{}', '{}', '{}', false
+                   '{}', authz._role_set_id('{}'), '{}', '{}', '{}', '{}', '{}', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)
@@ -7040,14 +7262,12 @@ create type authz.standing as (
     resource_type     text,
     requires_approval boolean,
     groups            uuid[],
-    rights            integer,
-    has_direct        boolean
+    rights            integer
 );
 
 comment on type authz.standing is
-    'What somebody has of a permission, whatever the resource. groups: those the user is in; rights: as authz._rights_at
-has them, of all they hold together; has_direct: rules were given to the user or a group directly that rights does not
-say all of.';
+    'What somebody has of a permission, whatever the resource. groups: those the user is in; rights: as authz._held has
+them.';
 
 create type authz.shares as (
     resource_ids uuid[],
@@ -7072,8 +7292,8 @@ declare
     v_table text;
 begin
     foreach v_table in array array[
-        'authz.role_rights', 'authz.holders', 'authz.resources', 'authz.roles', 'authz.role_inheritance',
-        'authz.role_permissions', 'authz.user_roles', 'authz.group_roles', 'authz.user_permissions',
+        'authz.role_rights', 'authz.role_sets', 'authz.holders', 'authz.resources', 'authz.roles',
+        'authz.role_inheritance', 'authz.role_permissions', 'authz.user_roles', 'authz.group_roles', 'authz.user_permissions',
         'authz.group_permissions', 'authz.delegations', 'authz.proxy_grants', 'authz.break_glass_events',
         'authz.access_policies', 'authz.access_policy_permissions', 'authz.duty_acts',
         'identity.users', 'identity.user_profiles']
@@ -8195,25 +8415,51 @@ grant execute on function authz._asked_about(jsonb, uuid) to enterprise_ai_decid
 -- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
 
-create or replace function authz._rights_at(rights bytea, place integer)
+create or replace function authz._rights_at(rights bit varying, place integer)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    -- A permission that is younger than what was derived is in none of it.
-    select case when place < octet_length(rights) then get_byte(rights, place) else 0 end
+    -- A permission that is younger than what was derived is in none of it: past the end there are no bits, which is 0.
+    select substring(rights, 8 * place + 1, 8)::integer
 $$;
 
-comment on function authz._rights_at(bytea, integer) is
+comment on function authz._rights_at(bit varying, integer) is
     'What a role''s rights say of the permission at a place: 1 denied, 2 allowed, 4 allowed on one''s own, 8 may be denied
 and 16 may be allowed, by rules that have to be evaluated.';
 
-revoke all on function authz._rights_at(bytea, integer) from public;
-grant execute on function authz._rights_at(bytea, integer) to enterprise_ai_decider;
+revoke all on function authz._rights_at(bit varying, integer) from public;
+grant execute on function authz._rights_at(bit varying, integer) to enterprise_ai_decider;
 
 
-create or replace function authz._carried(
+create or replace function authz._of_holder(
+    holder authz.holders,
+    rights bit varying,
+    permission_id integer,
+    place integer)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    select authz._rights_at(rights, place)
+           | case when permission_id = any (holder.denied) then 1 else 0 end
+           | case when permission_id = any (holder.allowed) then 2 else 0 end
+           | case when holder.has_delegations then 16 else 0 end
+           | case when permission_id = any (holder.special_allowed)
+                       or permission_id = any (holder.special_denied) then 32 else 0 end
+$$;
+
+comment on function authz._of_holder(authz.holders, bit varying, integer, integer) is
+    'What a user or a group has of a permission, as authz._held has it, by the rights of the roles that it holds always
+and by what it is given directly: neither by roles that it holds at times, nor by groups.';
+
+revoke all on function authz._of_holder(authz.holders, bit varying, integer, integer) from public;
+grant execute on function authz._of_holder(authz.holders, bit varying, integer, integer) to enterprise_ai_decider;
+
+
+create or replace function authz._at_times(
     tenant_id uuid,
     role_ids uuid[],
     place integer,
@@ -8223,20 +8469,23 @@ create or replace function authz._carried(
     stable
     parallel restricted
 as $$
-    -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
-    select coalesce(bit_or((
-               select authz._rights_at(r.rights, _carried.place)
-               from authz.role_rights as r
-               where r.tenant_id = _carried.tenant_id and r.role_id = role.id)), 0)
-    from (select unnest(_carried.role_ids) as id) as role
-    offset 0
+    select case when carried.rights & 9 > 0 then 8 else 0 end | case when carried.rights & 22 > 0 then 16 else 0 end
+    from (
+        -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
+        select coalesce(bit_or((
+                   select authz._rights_at(r.rights, _at_times.place)
+                   from authz.role_rights as r
+                   where r.tenant_id = _at_times.tenant_id and r.role_id = role.id)), 0) as rights
+        from (select unnest(_at_times.role_ids) as id) as role
+        offset 0
+    ) as carried
 $$;
 
-comment on function authz._carried(uuid, uuid[], integer) is
-    'What some roles together say of the permission at a place, as authz._rights_at has it; 0 when nothing.';
+comment on function authz._at_times(uuid, uuid[], integer) is
+    'What roles that are held at times may come to for the permission at a place: 8 may be denied, 16 may be allowed.';
 
-revoke all on function authz._carried(uuid, uuid[], integer) from public;
-grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai_decider;
+revoke all on function authz._at_times(uuid, uuid[], integer) from public;
+grant execute on function authz._at_times(uuid, uuid[], integer) to enterprise_ai_decider;
 
 
 create or replace function authz._held(
@@ -8245,60 +8494,42 @@ create or replace function authz._held(
     permission_id integer,
     place integer,
     out is_active boolean,
-    out is_denied boolean,
-    out is_allowed boolean,
-    out is_allowed_on_own boolean,
-    out may_deny boolean,
-    out may_allow boolean,
-    out has_direct boolean,
+    out rights integer,
     out groups uuid[])
     returns setof record
     language sql
     stable
     parallel restricted
 as $$
-    -- What everyone holds does not hang on the user: each of the three is read once a statement.
-    select mine.is_active
-           and (select e.is_active from authz.holders as e
-                where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id),
-           always.rights & 1 > 0 or _held.permission_id = any (mine.denied) or of_groups.rights & 1 > 0,
-           always.rights & 2 > 0 or _held.permission_id = any (mine.allowed) or of_groups.rights & 2 > 0,
-           (always.rights | of_groups.rights) & 4 > 0,
-           (always.rights | of_groups.rights) & 8 > 0 or sometimes.rights & 9 > 0
-           or _held.permission_id = any ((
-               select e.special_denied from authz.holders as e
-               where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id)::integer[]),
-           (always.rights | of_groups.rights) & 16 > 0 or sometimes.rights & 22 > 0 or mine.has_delegations,
-           _held.permission_id = any (mine.special_allowed || mine.special_denied) or of_groups.has_direct,
+    select mine.is_active and mine_together.is_active,
+           authz._of_holder(mine, mine_together.rights, _held.permission_id, _held.place)
+           | case
+               when mine.special_roles = '{}' then 0
+               else (select at_times.rights
+                     from authz._at_times(_held.tenant_id, mine.special_roles, _held.place) as at_times)
+           end
+           | case
+               when mine.groups = '{}' then 0
+               else (select coalesce(bit_or(
+                                authz._of_holder(g, together.rights, _held.permission_id, _held.place)
+                                | at_times.rights), 0)
+                     from authz.holders as g
+                     join authz.role_sets as together
+                         on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
+                     cross join lateral authz._at_times(_held.tenant_id, g.special_roles, _held.place) as at_times
+                     where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups))
+           end,
            mine.groups
     from authz.holders as mine
-    cross join lateral authz._carried(
-        _held.tenant_id,
-        mine.roles || (
-            select e.roles from authz.holders as e
-            where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id),
-        _held.place) as always
-    cross join lateral authz._carried(_held.tenant_id, mine.special_roles, _held.place) as sometimes
-    cross join lateral (
-        select coalesce(bit_or(
-                   g_always.rights
-                   | case when _held.permission_id = any (g.denied) then 1 else 0 end
-                   | case when _held.permission_id = any (g.allowed) then 2 else 0 end
-                   | case when g_sometimes.rights & 9 > 0 then 8 else 0 end
-                   | case when g_sometimes.rights & 22 > 0 then 16 else 0 end), 0),
-               coalesce(bool_or(_held.permission_id = any (g.special_allowed || g.special_denied)), false)
-        from authz.holders as g
-        cross join lateral authz._carried(_held.tenant_id, g.roles, _held.place) as g_always
-        cross join lateral authz._carried(_held.tenant_id, g.special_roles, _held.place) as g_sometimes
-        where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups)
-    ) as of_groups (rights, has_direct)
+    join authz.role_sets as mine_together
+        on mine_together.tenant_id = _held.tenant_id and mine_together.id = mine.role_set_id
     where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id
     offset 0    -- found out once, however often it is looked at
 $$;
 
 comment on function authz._held(uuid, uuid, integer, integer) is
-    'What a user, by all that they hold, has of a permission; may_deny and may_allow when roles or delegations have rules
-that what is derived does not say all of, has_direct when rules do that are given to the user or a group directly.';
+    'What a user, by all that they hold, has of a permission. rights: as authz._rights_at has them, and 32 when there are
+rules that are given to the user or a group directly of which they do not say all.';
 
 revoke all on function authz._held(uuid, uuid, integer, integer) from public;
 grant execute on function authz._held(uuid, uuid, integer, integer) to enterprise_ai_decider;
@@ -8406,9 +8637,12 @@ as $$
             (select u.said
              from authz._said_to_user(_said.tenant_id, _said.user_id, _said.permission_id, _said.ancestors,
                                       _said.resource_id) as u)
-            | (select g.said
-               from authz._said_to_groups(_said.tenant_id, _said.group_ids, _said.permission_id, _said.ancestors,
-                                          _said.resource_id) as g)
+            | case
+                when _said.group_ids = '{}' then 0
+                else (select g.said
+                      from authz._said_to_groups(_said.tenant_id, _said.group_ids, _said.permission_id, _said.ancestors,
+                                                 _said.resource_id) as g)
+            end
         else 0
     end
     offset 0    -- found out once, however often it is looked at
@@ -8429,11 +8663,7 @@ create or replace function authz._settled(
     user_id uuid,
     level integer,
     is_active boolean,
-    is_denied boolean,
-    is_allowed boolean,
-    is_allowed_on_own boolean,
-    may_deny boolean,
-    may_allow boolean,
+    rights integer,
     said integer)
     returns boolean
     language sql
@@ -8441,28 +8671,28 @@ create or replace function authz._settled(
     parallel safe
 as $$
     select case
-        when not is_active or is_denied or said & 1 > 0 then false
+        when not is_active or (rights | said) & 1 > 0 then false
         when resource_id is not null and resource.id is null then false
         when resource.id is not null
              and (resource.resource_type = any (array[permission.resource_type, parent_type])) is not true then false
         when permission.minimum_authentication_level > 1
              and coalesce(level, 0) < permission.minimum_authentication_level then false
         when permission.requires_approval or said & 4 > 0 then null
-        when is_allowed or said & 2 > 0 or (is_allowed_on_own and resource.owner_id is not distinct from user_id) then
-            case when not may_deny then true end
-        when not may_allow then false
+        when (rights | said) & 2 > 0 or (rights & 4 > 0 and resource.owner_id is not distinct from user_id) then
+            case when rights & 8 = 0 then true end
+        when rights & 16 = 0 then false
     end
 $$;
 
-comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                   boolean, boolean, boolean, boolean, integer) is
+comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer,
+                                   integer) is
     'The answer as far as what is derived (authz._held) and what was said directly can give it; null when rules have to be
 evaluated that could turn it.';
 
-revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean, boolean, integer) from public;
-grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                         boolean, boolean, boolean, boolean, integer) to enterprise_ai_decider;
+revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer,
+                                      integer) from public;
+grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer,
+                                         integer) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/standing.sql
@@ -8476,70 +8706,32 @@ create or replace function authz._standing(context jsonb, tenant_id uuid, subjec
 as $$
 declare
     v_standing authz.standing;
-    v_permission record;
-    v_mine record;
-    v_everyone record;
-    v_of_groups record;
-    v_special_roles uuid[];
-    v_rights integer;
-    v_sometimes integer := 0;   -- by roles held at times
-    v_has_direct boolean;
+    v_place integer;
+    v_level integer;
+    v_is_active boolean;
+    v_is_alone boolean;         -- neither in groups nor with roles held at times
 begin
-    -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
-    select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
-    into v_permission
+    -- Small statements: each finds rows by their keys, and to start a large join costs more than all of them.
+    select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level
+    into v_standing.permission_id, v_place, v_standing.resource_type, v_standing.requires_approval, v_level
     from authz.permissions as p
     where p.name = _standing.permission;
-    select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
-           h.has_delegations
-    into v_mine
+    select h.is_active and together.is_active, h.groups, h.groups = '{}' and h.special_roles = '{}',
+           authz._of_holder(h, together.rights, v_standing.permission_id, v_place)
+    into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
     from authz.holders as h
+    join authz.role_sets as together on together.tenant_id = _standing.tenant_id and together.id = h.role_set_id
     where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.subject_id;
-    select h.is_active, h.roles, h.special_denied
-    into v_everyone
-    from authz.holders as h
-    where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.tenant_id;
-    if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
-       or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
+    if v_standing.permission_id is null or v_is_active is not true
+       or v_level > 1 and v_level > coalesce(authz._level(context), 0) then
         return null;
     end if;
 
-    select carried.rights
-    into v_rights
-    from authz._carried(_standing.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
-    v_special_roles := v_mine.special_roles;
-    v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
-    if v_mine.groups <> '{}' then
-        select bit_or(carried.rights
-                      | case when v_permission.id = any (g.denied) then 1 else 0 end
-                      | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
-               array_agg(role.id) filter (where role.id is not null) as special_roles,
-               bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
-        into v_of_groups
-        from authz.holders as g
-        cross join lateral authz._carried(_standing.tenant_id, g.roles, v_permission.place) as carried
-        left join lateral unnest(g.special_roles) as role (id) on true
-        where g.tenant_id = _standing.tenant_id and g.holder_id = any (v_mine.groups);
-        v_rights := v_rights | v_of_groups.rights;
-        v_special_roles := v_special_roles || v_of_groups.special_roles;
-        v_has_direct := v_has_direct or v_of_groups.has_direct;
+    if not v_is_alone then
+        select held.rights
+        into v_standing.rights
+        from authz._held(_standing.tenant_id, _standing.subject_id, v_standing.permission_id, v_place) as held;
     end if;
-    if v_special_roles <> '{}' then
-        select carried.rights
-        into v_sometimes
-        from authz._carried(_standing.tenant_id, v_special_roles, v_permission.place) as carried;
-    end if;
-
-    v_standing.permission_id := v_permission.id;
-    v_standing.resource_type := v_permission.resource_type;
-    v_standing.requires_approval := v_permission.requires_approval;
-    v_standing.groups := v_mine.groups;
-    v_standing.has_direct := v_has_direct;
-    v_standing.rights := v_rights
-        | case when v_permission.id = any (v_mine.denied) then 1 else 0 end
-        | case when v_permission.id = any (v_mine.allowed) then 2 else 0 end
-        | case when v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied) then 8 else 0 end
-        | case when v_sometimes & 22 > 0 or v_mine.has_delegations then 16 else 0 end;
     return v_standing;
 end
 $$;
@@ -8655,7 +8847,7 @@ begin
             end if;
         end if;
 
-        if v_standing.has_direct then
+        if v_standing.rights & 32 > 0 then
             select u.said
             into v_said
             from authz._said_to_user(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.permission_id, v_ancestors,
@@ -8730,8 +8922,8 @@ begin
 
     select array_agg(
         coalesce(
-            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.is_denied,
-                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
+            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.rights,
+                           direct.said),
             authz._is_allowed(v_context, v_tenant_id, who.id, a.permission, a.resource_id, check_many.request))
         order by a.place)
     into v_answers
@@ -8742,7 +8934,7 @@ begin
     left join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
     left join lateral authz._held(v_tenant_id, who.id, p.id, p.place) as held on true
-    cross join lateral authz._said(v_tenant_id, who.id, held.has_direct, held.groups, p.id, r.ancestors, a.resource_id)
+    cross join lateral authz._said(v_tenant_id, who.id, held.rights & 32 > 0, held.groups, p.id, r.ancestors, a.resource_id)
         as direct;
     return coalesce(v_answers, '{}');
 end
@@ -8945,7 +9137,7 @@ begin
     if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
         return '{}';
     end if;
-    if v_standing.has_direct then
+    if v_standing.rights & 32 > 0 then
         v_shared := authz._shared(v_tenant_id, v_user_id, v_standing);
     end if;
 
@@ -9042,7 +9234,7 @@ begin
     -- Who acts for another is held to what is denied to either.
     if v_standing.permission_id is null
        or v_standing.rights & 8 = 0 and not context ? 'actor_id'
-          and not (v_standing.has_direct and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
+          and not (v_standing.rights & 32 > 0 and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
         return '{}';
     end if;
     v_places := authz._places(v_tenant_id, v_user_id, v_standing.permission_id, 'deny');
@@ -9310,7 +9502,7 @@ declare
     v_standing authz.standing := authz._standing(v_context, v_tenant_id, v_subject_id, list_resources.permission);
     -- Rules about the whole type may allow any of it. Otherwise there is what they own, and what rules name.
     v_is_wide boolean := v_standing.rights & 18 > 0
-        or v_standing.has_direct and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
+        or v_standing.rights & 32 > 0 and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
     v_places uuid[];
     v_size integer := authz._page(list_resources.page_size);
 begin
@@ -9345,12 +9537,12 @@ begin
     join authz.permissions as p on p.name = list_resources.permission
     join authz.resource_types as t on t.name = p.resource_type
     cross join lateral authz._held(v_tenant_id, v_subject_id, p.id, p.place) as held
-    cross join lateral authz._said(v_tenant_id, v_subject_id, held.has_direct, held.groups, p.id, r.ancestors, r.id)
+    cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights & 32 > 0, held.groups, p.id, r.ancestors, r.id)
         as direct
     where coalesce(
         case when not v_is_limited then
-            authz._settled(p, t.parent_type, r, r.id, v_subject_id, v_level, held.is_active, held.is_denied,
-                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said)
+            authz._settled(p, t.parent_type, r, r.id, v_subject_id, v_level, held.is_active, held.rights,
+                           direct.said)
         end,
         authz._is_allowed(v_context, v_tenant_id, v_subject_id, list_resources.permission, r.id, list_resources.request))
     order by candidate.id
@@ -9400,14 +9592,14 @@ begin
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
     cross join lateral authz._held(v_tenant_id, h.holder_id, p.id, p.place) as held
-    cross join lateral authz._said(v_tenant_id, h.holder_id, held.has_direct, held.groups, p.id, r.ancestors,
+    cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights & 32 > 0, held.groups, p.id, r.ancestors,
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
       and coalesce(
           authz._settled(
-              p, t.parent_type, r, list_subjects.resource_id, h.holder_id, v_level, held.is_active, held.is_denied,
-              held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
+              p, t.parent_type, r, list_subjects.resource_id, h.holder_id, v_level, held.is_active,
+              held.rights, direct.said),
           authz._is_allowed(v_others, v_tenant_id, h.holder_id, list_subjects.permission, list_subjects.resource_id,
                             list_subjects.request))
     order by h.holder_id
@@ -10321,9 +10513,9 @@ begin
     join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
     cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id, p.place) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
-      and (held.is_denied
-           or not (held.is_allowed
-                   or (held.is_allowed_on_own and authz._rights_at(carried.rights, p.place) & 30 = 4)))
+      and (held.rights & 1 > 0
+           or held.rights & 2 = 0
+              and not (held.rights & 4 > 0 and authz._rights_at(carried.rights, p.place) & 30 = 4))
     order by p.id
     limit 1;
     if v_lacking is not null then
@@ -12898,7 +13090,7 @@ begin
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
     cross join lateral authz._held(v_tenant_id, v_user_id, p.id, p.place) as held
-    where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
+    where held.rights & 1 > 0 or held.rights & 2 = 0 and not (c.only_own and held.rights & 4 > 0)
     order by p.id
     limit 1;
     if v_lacking is not null then
@@ -13196,6 +13388,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._held(uuid, uuid, integer, integer);
 --   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean, boolean, boolean, boolean, boolean, integer);
 --   drop table authz.holders;
+--   drop table authz.role_sets;
 --   drop table authz.role_rights;
 --   drop table authz.epochs;
 --   drop table authz.policy_tests;

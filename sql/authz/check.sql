@@ -82,7 +82,7 @@ begin
             end if;
         end if;
 
-        if v_standing.has_direct then
+        if v_standing.rights & 32 > 0 then
             select u.said
             into v_said
             from authz._said_to_user(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.permission_id, v_ancestors,

@@ -34,8 +34,8 @@ begin
 
     select array_agg(
         coalesce(
-            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.is_denied,
-                           held.is_allowed, held.is_allowed_on_own, held.may_deny, held.may_allow, direct.said),
+            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.rights,
+                           direct.said),
             authz._is_allowed(v_context, v_tenant_id, who.id, a.permission, a.resource_id, check_many.request))
         order by a.place)
     into v_answers
@@ -46,7 +46,7 @@ begin
     left join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
     left join lateral authz._held(v_tenant_id, who.id, p.id, p.place) as held on true
-    cross join lateral authz._said(v_tenant_id, who.id, held.has_direct, held.groups, p.id, r.ancestors, a.resource_id)
+    cross join lateral authz._said(v_tenant_id, who.id, held.rights & 32 > 0, held.groups, p.id, r.ancestors, a.resource_id)
         as direct;
     return coalesce(v_answers, '{}');
 end

@@ -50,22 +50,29 @@ create or replace function authz._keep_holders()
 as $$
 declare
     v_tenant_id uuid;
+    v_sets uuid[];
     v_context text;
 begin
     for v_tenant_id in select distinct c.tenant_id from changed as c loop
         v_context := authz._enter_tenant(v_tenant_id);
         if tg_op = 'DELETE' then
+            v_sets := array(
+                select distinct h.role_set_id
+                from authz.holders as h
+                join changed as c on c.id = h.holder_id
+                where h.tenant_id = v_tenant_id and c.tenant_id = v_tenant_id);
             delete from authz.holders as h
             using changed as c
             where h.tenant_id = v_tenant_id and c.tenant_id = v_tenant_id and h.holder_id = c.id;
+            perform authz._drop_unheld_role_sets(v_tenant_id, v_sets);
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed,
+                tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
                 special_denied, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
-                   '{}', '{}', '{}', '{}', '{}', '{}', '{}', false
+                   '{}', authz._role_set_id('{}'), '{}', '{}', '{}', '{}', '{}', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)

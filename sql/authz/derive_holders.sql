@@ -6,6 +6,12 @@ create or replace function authz._derive_holders(tenant_id uuid, holder_ids uuid
     set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
+declare
+    v_sets uuid[] := array(
+        select distinct h.role_set_id
+        from authz.holders as h
+        where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids));
+    v_everyone text := authz._everyone(_derive_holders.tenant_id);
 begin
     with recursive who (id, is_active) as (
         select u.id, u.status = 'active' and u.deleted_at is null
@@ -79,34 +85,64 @@ begin
         select a.holder_id, null, null, a.role_id, null, null, a.is_plain, a.role_id is null from assigned as a
         union all
         select d.holder_id, null, null, null, d.permission_id, d.effect, d.is_plain, false from direct as d
+    ),
+    derived as (
+        select f.holder_id, bool_or(f.is_active) as is_active,
+               coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}') as groups,
+               coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}') as roles,
+               coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}')
+                   as special_roles,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}')
+                   as allowed,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}')
+                   as denied,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}')
+                   as special_allowed,
+               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}')
+                   as special_denied,
+               bool_or(f.is_delegated) as has_delegations
+        from facts as f
+        -- Not while the tenant is being deleted with all its rows.
+        where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
+        group by f.holder_id
+        having bool_or(f.is_active) is not null     -- whoever is asked about and is there
+    ),
+    sets as (
+        insert into authz.role_sets (tenant_id, id, roles, is_active, rights)
+        select distinct _derive_holders.tenant_id, authz._role_set_id(d.roles), d.roles, false, ''::bit varying
+        from derived as d
+        on conflict on constraint role_sets_pkey do nothing
     )
     insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, roles, special_roles, allowed, denied, special_allowed, special_denied,
-        has_delegations)
-    select _derive_holders.tenant_id, f.holder_id, bool_or(f.is_active),
-           coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}'),
-           coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}'),
-           coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}'),
-           bool_or(f.is_delegated)
-    from facts as f
-    -- Not while the tenant is being deleted with all its rows.
-    where exists (select from identity.tenants as t where t.id = _derive_holders.tenant_id)
-    group by f.holder_id
-    having bool_or(f.is_active) is not null     -- whoever is asked about and is there
+        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
+        special_denied, has_delegations)
+    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.special_roles,
+           d.allowed, d.denied, d.special_allowed, d.special_denied, d.has_delegations
+    from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
-            roles = excluded.roles,
+            role_set_id = excluded.role_set_id,
             special_roles = excluded.special_roles,
             allowed = excluded.allowed,
             denied = excluded.denied,
             special_allowed = excluded.special_allowed,
             special_denied = excluded.special_denied,
             has_delegations = excluded.has_delegations;
+
+    perform authz._drop_unheld_role_sets(_derive_holders.tenant_id, v_sets);
+    if authz._everyone(_derive_holders.tenant_id) is distinct from v_everyone then
+        perform authz._derive_role_sets(_derive_holders.tenant_id, null);
+    else
+        perform authz._derive_role_sets(_derive_holders.tenant_id, array(
+            select s.id
+            from authz.role_sets as s
+            where s.tenant_id = _derive_holders.tenant_id and s.rights = ''::bit varying
+              and s.id in (
+                  select h.role_set_id
+                  from authz.holders as h
+                  where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids))));
+    end if;
 end
 $$;
 
@@ -114,3 +150,23 @@ comment on function authz._derive_holders(uuid, uuid[]) is
     'Derive anew what these users and groups hold; the tenant''s own id stands for what everyone in it holds.';
 
 revoke all on function authz._derive_holders(uuid, uuid[]) from public;
+
+
+create or replace function authz._everyone(tenant_id uuid)
+    returns text
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return (
+        select concat_ws(' ', h.is_active, h.role_set_id, h.special_denied)
+        from authz.holders as h
+        where h.tenant_id = _everyone.tenant_id and h.holder_id = _everyone.tenant_id);
+end
+$$;
+
+comment on function authz._everyone(uuid) is 'All that every set of roles has from what everyone in the tenant holds.';
+
+revoke all on function authz._everyone(uuid) from public;

@@ -5,17 +5,20 @@ create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
     parallel unsafe
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_heirs uuid[] := array(
+        with recursive heirs (id) as (
+            select unnest(_derive_roles.role_ids)
+            union
+            select i.role_id
+            from heirs
+            join authz.role_inheritance as i
+                on i.tenant_id = _derive_roles.tenant_id and i.parent_id = heirs.id
+        )
+        select heirs.id from heirs);
 begin
-    with recursive heirs (id) as (
-        select unnest(_derive_roles.role_ids)
-        union
-        select i.role_id
-        from heirs
-        join authz.role_inheritance as i
-            on i.tenant_id = _derive_roles.tenant_id and i.parent_id = heirs.id
-    ),
-    above (heir_id, id, is_timed) as (
-        select heirs.id, heirs.id, false from heirs
+    with recursive above (heir_id, id, is_timed) as (
+        select heir.id, heir.id, false from unnest(v_heirs) as heir (id)
         union
         select a.heir_id, i.parent_id, a.is_timed or i.valid_from is not null or i.valid_until is not null
         from above as a
@@ -36,18 +39,20 @@ begin
     )
     insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           string_agg(set_byte(decode('00', 'hex'), 0, coalesce(c.rights, 0)), ''::bytea order by every.place)
-    from heirs
-    join authz.roles as r on r.tenant_id = _derive_roles.tenant_id and r.id = heirs.id
+           string_agg(coalesce(c.rights, 0)::bit(8)::text, '' order by every.place)::bit varying
+    from authz.roles as r
     cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
     left join authz.permissions as p on p.place = every.place
     left join carried as c on c.role_id = r.id and c.permission_id = p.id
+    where r.tenant_id = _derive_roles.tenant_id and r.id = any (v_heirs)
     group by r.id
     on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
+
+    perform authz._derive_role_sets_with(_derive_roles.tenant_id, v_heirs);
 end
 $$;
 
 comment on function authz._derive_roles(uuid, uuid[]) is
-    'Derive anew what these roles, and all that inherit from them, carry.';
+    'Derive anew what these roles, and all that inherit from them, carry, and the sets of roles that these are in.';
 
 revoke all on function authz._derive_roles(uuid, uuid[]) from public;

@@ -79,9 +79,9 @@ begin
     join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
     cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id, p.place) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
-      and (held.is_denied
-           or not (held.is_allowed
-                   or (held.is_allowed_on_own and authz._rights_at(carried.rights, p.place) & 30 = 4)))
+      and (held.rights & 1 > 0
+           or held.rights & 2 = 0
+              and not (held.rights & 4 > 0 and authz._rights_at(carried.rights, p.place) & 30 = 4))
     order by p.id
     limit 1;
     if v_lacking is not null then

@@ -1,25 +1,51 @@
 -- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
 
-create or replace function authz._rights_at(rights bytea, place integer)
+create or replace function authz._rights_at(rights bit varying, place integer)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    -- A permission that is younger than what was derived is in none of it.
-    select case when place < octet_length(rights) then get_byte(rights, place) else 0 end
+    -- A permission that is younger than what was derived is in none of it: past the end there are no bits, which is 0.
+    select substring(rights, 8 * place + 1, 8)::integer
 $$;
 
-comment on function authz._rights_at(bytea, integer) is
+comment on function authz._rights_at(bit varying, integer) is
     'What a role''s rights say of the permission at a place: 1 denied, 2 allowed, 4 allowed on one''s own, 8 may be denied
 and 16 may be allowed, by rules that have to be evaluated.';
 
-revoke all on function authz._rights_at(bytea, integer) from public;
-grant execute on function authz._rights_at(bytea, integer) to enterprise_ai_decider;
+revoke all on function authz._rights_at(bit varying, integer) from public;
+grant execute on function authz._rights_at(bit varying, integer) to enterprise_ai_decider;
 
 
-create or replace function authz._carried(
+create or replace function authz._of_holder(
+    holder authz.holders,
+    rights bit varying,
+    permission_id integer,
+    place integer)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    select authz._rights_at(rights, place)
+           | case when permission_id = any (holder.denied) then 1 else 0 end
+           | case when permission_id = any (holder.allowed) then 2 else 0 end
+           | case when holder.has_delegations then 16 else 0 end
+           | case when permission_id = any (holder.special_allowed)
+                       or permission_id = any (holder.special_denied) then 32 else 0 end
+$$;
+
+comment on function authz._of_holder(authz.holders, bit varying, integer, integer) is
+    'What a user or a group has of a permission, as authz._held has it, by the rights of the roles that it holds always
+and by what it is given directly: neither by roles that it holds at times, nor by groups.';
+
+revoke all on function authz._of_holder(authz.holders, bit varying, integer, integer) from public;
+grant execute on function authz._of_holder(authz.holders, bit varying, integer, integer) to enterprise_ai_decider;
+
+
+create or replace function authz._at_times(
     tenant_id uuid,
     role_ids uuid[],
     place integer,
@@ -29,20 +55,23 @@ create or replace function authz._carried(
     stable
     parallel restricted
 as $$
-    -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
-    select coalesce(bit_or((
-               select authz._rights_at(r.rights, _carried.place)
-               from authz.role_rights as r
-               where r.tenant_id = _carried.tenant_id and r.role_id = role.id)), 0)
-    from (select unnest(_carried.role_ids) as id) as role
-    offset 0
+    select case when carried.rights & 9 > 0 then 8 else 0 end | case when carried.rights & 22 > 0 then 16 else 0 end
+    from (
+        -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
+        select coalesce(bit_or((
+                   select authz._rights_at(r.rights, _at_times.place)
+                   from authz.role_rights as r
+                   where r.tenant_id = _at_times.tenant_id and r.role_id = role.id)), 0) as rights
+        from (select unnest(_at_times.role_ids) as id) as role
+        offset 0
+    ) as carried
 $$;
 
-comment on function authz._carried(uuid, uuid[], integer) is
-    'What some roles together say of the permission at a place, as authz._rights_at has it; 0 when nothing.';
+comment on function authz._at_times(uuid, uuid[], integer) is
+    'What roles that are held at times may come to for the permission at a place: 8 may be denied, 16 may be allowed.';
 
-revoke all on function authz._carried(uuid, uuid[], integer) from public;
-grant execute on function authz._carried(uuid, uuid[], integer) to enterprise_ai_decider;
+revoke all on function authz._at_times(uuid, uuid[], integer) from public;
+grant execute on function authz._at_times(uuid, uuid[], integer) to enterprise_ai_decider;
 
 
 create or replace function authz._held(
@@ -51,60 +80,42 @@ create or replace function authz._held(
     permission_id integer,
     place integer,
     out is_active boolean,
-    out is_denied boolean,
-    out is_allowed boolean,
-    out is_allowed_on_own boolean,
-    out may_deny boolean,
-    out may_allow boolean,
-    out has_direct boolean,
+    out rights integer,
     out groups uuid[])
     returns setof record
     language sql
     stable
     parallel restricted
 as $$
-    -- What everyone holds does not hang on the user: each of the three is read once a statement.
-    select mine.is_active
-           and (select e.is_active from authz.holders as e
-                where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id),
-           always.rights & 1 > 0 or _held.permission_id = any (mine.denied) or of_groups.rights & 1 > 0,
-           always.rights & 2 > 0 or _held.permission_id = any (mine.allowed) or of_groups.rights & 2 > 0,
-           (always.rights | of_groups.rights) & 4 > 0,
-           (always.rights | of_groups.rights) & 8 > 0 or sometimes.rights & 9 > 0
-           or _held.permission_id = any ((
-               select e.special_denied from authz.holders as e
-               where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id)::integer[]),
-           (always.rights | of_groups.rights) & 16 > 0 or sometimes.rights & 22 > 0 or mine.has_delegations,
-           _held.permission_id = any (mine.special_allowed || mine.special_denied) or of_groups.has_direct,
+    select mine.is_active and mine_together.is_active,
+           authz._of_holder(mine, mine_together.rights, _held.permission_id, _held.place)
+           | case
+               when mine.special_roles = '{}' then 0
+               else (select at_times.rights
+                     from authz._at_times(_held.tenant_id, mine.special_roles, _held.place) as at_times)
+           end
+           | case
+               when mine.groups = '{}' then 0
+               else (select coalesce(bit_or(
+                                authz._of_holder(g, together.rights, _held.permission_id, _held.place)
+                                | at_times.rights), 0)
+                     from authz.holders as g
+                     join authz.role_sets as together
+                         on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
+                     cross join lateral authz._at_times(_held.tenant_id, g.special_roles, _held.place) as at_times
+                     where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups))
+           end,
            mine.groups
     from authz.holders as mine
-    cross join lateral authz._carried(
-        _held.tenant_id,
-        mine.roles || (
-            select e.roles from authz.holders as e
-            where e.tenant_id = _held.tenant_id and e.holder_id = _held.tenant_id),
-        _held.place) as always
-    cross join lateral authz._carried(_held.tenant_id, mine.special_roles, _held.place) as sometimes
-    cross join lateral (
-        select coalesce(bit_or(
-                   g_always.rights
-                   | case when _held.permission_id = any (g.denied) then 1 else 0 end
-                   | case when _held.permission_id = any (g.allowed) then 2 else 0 end
-                   | case when g_sometimes.rights & 9 > 0 then 8 else 0 end
-                   | case when g_sometimes.rights & 22 > 0 then 16 else 0 end), 0),
-               coalesce(bool_or(_held.permission_id = any (g.special_allowed || g.special_denied)), false)
-        from authz.holders as g
-        cross join lateral authz._carried(_held.tenant_id, g.roles, _held.place) as g_always
-        cross join lateral authz._carried(_held.tenant_id, g.special_roles, _held.place) as g_sometimes
-        where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups)
-    ) as of_groups (rights, has_direct)
+    join authz.role_sets as mine_together
+        on mine_together.tenant_id = _held.tenant_id and mine_together.id = mine.role_set_id
     where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id
     offset 0    -- found out once, however often it is looked at
 $$;
 
 comment on function authz._held(uuid, uuid, integer, integer) is
-    'What a user, by all that they hold, has of a permission; may_deny and may_allow when roles or delegations have rules
-that what is derived does not say all of, has_direct when rules do that are given to the user or a group directly.';
+    'What a user, by all that they hold, has of a permission. rights: as authz._rights_at has them, and 32 when there are
+rules that are given to the user or a group directly of which they do not say all.';
 
 revoke all on function authz._held(uuid, uuid, integer, integer) from public;
 grant execute on function authz._held(uuid, uuid, integer, integer) to enterprise_ai_decider;
@@ -212,9 +223,12 @@ as $$
             (select u.said
              from authz._said_to_user(_said.tenant_id, _said.user_id, _said.permission_id, _said.ancestors,
                                       _said.resource_id) as u)
-            | (select g.said
-               from authz._said_to_groups(_said.tenant_id, _said.group_ids, _said.permission_id, _said.ancestors,
-                                          _said.resource_id) as g)
+            | case
+                when _said.group_ids = '{}' then 0
+                else (select g.said
+                      from authz._said_to_groups(_said.tenant_id, _said.group_ids, _said.permission_id, _said.ancestors,
+                                                 _said.resource_id) as g)
+            end
         else 0
     end
     offset 0    -- found out once, however often it is looked at
@@ -235,11 +249,7 @@ create or replace function authz._settled(
     user_id uuid,
     level integer,
     is_active boolean,
-    is_denied boolean,
-    is_allowed boolean,
-    is_allowed_on_own boolean,
-    may_deny boolean,
-    may_allow boolean,
+    rights integer,
     said integer)
     returns boolean
     language sql
@@ -247,25 +257,25 @@ create or replace function authz._settled(
     parallel safe
 as $$
     select case
-        when not is_active or is_denied or said & 1 > 0 then false
+        when not is_active or (rights | said) & 1 > 0 then false
         when resource_id is not null and resource.id is null then false
         when resource.id is not null
              and (resource.resource_type = any (array[permission.resource_type, parent_type])) is not true then false
         when permission.minimum_authentication_level > 1
              and coalesce(level, 0) < permission.minimum_authentication_level then false
         when permission.requires_approval or said & 4 > 0 then null
-        when is_allowed or said & 2 > 0 or (is_allowed_on_own and resource.owner_id is not distinct from user_id) then
-            case when not may_deny then true end
-        when not may_allow then false
+        when (rights | said) & 2 > 0 or (rights & 4 > 0 and resource.owner_id is not distinct from user_id) then
+            case when rights & 8 = 0 then true end
+        when rights & 16 = 0 then false
     end
 $$;
 
-comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                   boolean, boolean, boolean, boolean, integer) is
+comment on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer,
+                                   integer) is
     'The answer as far as what is derived (authz._held) and what was said directly can give it; null when rules have to be
 evaluated that could turn it.';
 
-revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                      boolean, boolean, boolean, boolean, integer) from public;
-grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, boolean,
-                                         boolean, boolean, boolean, boolean, integer) to enterprise_ai_decider;
+revoke all on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer,
+                                      integer) from public;
+grant execute on function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer,
+                                         integer) to enterprise_ai_decider;

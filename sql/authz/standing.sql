@@ -8,70 +8,32 @@ create or replace function authz._standing(context jsonb, tenant_id uuid, subjec
 as $$
 declare
     v_standing authz.standing;
-    v_permission record;
-    v_mine record;
-    v_everyone record;
-    v_of_groups record;
-    v_special_roles uuid[];
-    v_rights integer;
-    v_sometimes integer := 0;   -- by roles held at times
-    v_has_direct boolean;
+    v_place integer;
+    v_level integer;
+    v_is_active boolean;
+    v_is_alone boolean;         -- neither in groups nor with roles held at times
 begin
-    -- Many small statements: each finds one row by its key, and to start a join costs more than all of them.
-    select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level as level
-    into v_permission
+    -- Small statements: each finds rows by their keys, and to start a large join costs more than all of them.
+    select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level
+    into v_standing.permission_id, v_place, v_standing.resource_type, v_standing.requires_approval, v_level
     from authz.permissions as p
     where p.name = _standing.permission;
-    select h.is_active, h.groups, h.roles, h.special_roles, h.allowed, h.denied, h.special_allowed, h.special_denied,
-           h.has_delegations
-    into v_mine
+    select h.is_active and together.is_active, h.groups, h.groups = '{}' and h.special_roles = '{}',
+           authz._of_holder(h, together.rights, v_standing.permission_id, v_place)
+    into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
     from authz.holders as h
+    join authz.role_sets as together on together.tenant_id = _standing.tenant_id and together.id = h.role_set_id
     where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.subject_id;
-    select h.is_active, h.roles, h.special_denied
-    into v_everyone
-    from authz.holders as h
-    where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.tenant_id;
-    if v_permission.id is null or v_mine.is_active is not true or v_everyone.is_active is not true
-       or v_permission.level > 1 and v_permission.level > coalesce(authz._level(context), 0) then
+    if v_standing.permission_id is null or v_is_active is not true
+       or v_level > 1 and v_level > coalesce(authz._level(context), 0) then
         return null;
     end if;
 
-    select carried.rights
-    into v_rights
-    from authz._carried(_standing.tenant_id, v_mine.roles || v_everyone.roles, v_permission.place) as carried;
-    v_special_roles := v_mine.special_roles;
-    v_has_direct := v_permission.id = any (v_mine.special_allowed) or v_permission.id = any (v_mine.special_denied);
-    if v_mine.groups <> '{}' then
-        select bit_or(carried.rights
-                      | case when v_permission.id = any (g.denied) then 1 else 0 end
-                      | case when v_permission.id = any (g.allowed) then 2 else 0 end) as rights,
-               array_agg(role.id) filter (where role.id is not null) as special_roles,
-               bool_or(v_permission.id = any (g.special_allowed || g.special_denied)) as has_direct
-        into v_of_groups
-        from authz.holders as g
-        cross join lateral authz._carried(_standing.tenant_id, g.roles, v_permission.place) as carried
-        left join lateral unnest(g.special_roles) as role (id) on true
-        where g.tenant_id = _standing.tenant_id and g.holder_id = any (v_mine.groups);
-        v_rights := v_rights | v_of_groups.rights;
-        v_special_roles := v_special_roles || v_of_groups.special_roles;
-        v_has_direct := v_has_direct or v_of_groups.has_direct;
+    if not v_is_alone then
+        select held.rights
+        into v_standing.rights
+        from authz._held(_standing.tenant_id, _standing.subject_id, v_standing.permission_id, v_place) as held;
     end if;
-    if v_special_roles <> '{}' then
-        select carried.rights
-        into v_sometimes
-        from authz._carried(_standing.tenant_id, v_special_roles, v_permission.place) as carried;
-    end if;
-
-    v_standing.permission_id := v_permission.id;
-    v_standing.resource_type := v_permission.resource_type;
-    v_standing.requires_approval := v_permission.requires_approval;
-    v_standing.groups := v_mine.groups;
-    v_standing.has_direct := v_has_direct;
-    v_standing.rights := v_rights
-        | case when v_permission.id = any (v_mine.denied) then 1 else 0 end
-        | case when v_permission.id = any (v_mine.allowed) then 2 else 0 end
-        | case when v_sometimes & 9 > 0 or v_permission.id = any (v_everyone.special_denied) then 8 else 0 end
-        | case when v_sometimes & 22 > 0 or v_mine.has_delegations then 16 else 0 end;
     return v_standing;
 end
 $$;

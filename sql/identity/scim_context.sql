@@ -97,7 +97,7 @@ begin
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
     cross join lateral authz._held(v_tenant_id, v_user_id, p.id, p.place) as held
-    where held.is_denied or not (held.is_allowed or (c.only_own and held.is_allowed_on_own))
+    where held.rights & 1 > 0 or held.rights & 2 = 0 and not (c.only_own and held.rights & 4 > 0)
     order by p.id
     limit 1;
     if v_lacking is not null then

@@ -128,5 +128,5 @@ def test_a_tenant_goes_with_all_that_was_derived(world):
     world.give(ada, role)
     world.insert("authz.group_roles", group_id=world.group(world.group(), ada), role_id=role)
     world.conn.execute("delete from identity.tenants where id = %s", [world.tenant_id])
-    for table in ("epochs", "holders", "role_rights", "roles"):
+    for table in ("epochs", "holders", "role_rights", "role_sets", "roles"):
         assert world.one(f"select count(*) from authz.{table}") == 0

@@ -9,7 +9,7 @@ import pytest
 
 from tests.authz.world import World
 
-DECIDED = ("role_rights", "holders", "resources", "roles", "role_inheritance", "role_permissions", "user_roles",
+DECIDED = ("role_rights", "role_sets", "holders", "resources", "roles", "role_inheritance", "role_permissions", "user_roles",
            "group_roles", "user_permissions", "group_permissions", "delegations", "proxy_grants",
            "break_glass_events")  # fmt: skip
 ROLES = ("enterprise_ai_decider", "enterprise_ai_definer")

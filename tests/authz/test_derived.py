@@ -13,18 +13,31 @@ from tests.authz.world import World
 
 STATE = """
 select (select array_agg(r order by r.role_id) from authz.role_rights as r
-        where btrim(rights, '\\x00') <> '')::text,
+        where position('1' in rights::text) > 0)::text,
+       (select array_agg(s order by s.id) from authz.role_sets as s)::text,
        (select array_agg(h order by h.holder_id) from authz.holders as h)::text
 """
 ANEW = """
 select authz._derive_roles(%(t)s, array(select id from authz.roles)),
-       authz._derive_holders(%(t)s, array(select holder_id from authz.holders))
+       authz._derive_holders(%(t)s, array(select holder_id from authz.holders)),
+       authz._derive_role_sets(%(t)s, null)
+"""
+# Sets that nobody holds but the one without roles, holders without a set, and ids that are not those of the roles.
+AMISS = """
+select s.id from authz.role_sets as s
+where s.roles <> '{}' and not exists (
+          select from authz.holders as h where h.tenant_id = s.tenant_id and h.role_set_id = s.id)
+   or s.id <> authz._role_set_id(array(select distinct r from unnest(s.roles) as r order by r))
+union all
+select h.holder_id from authz.holders as h
+where not exists (select from authz.role_sets as s where s.tenant_id = h.tenant_id and s.id = h.role_set_id)
 """
 
 
 def check_derived(database, world):
     with psycopg.connect(database) as conn:
         in_(conn, world).enter()
+        assert conn.execute(AMISS).fetchall() == []
         before = conn.execute(STATE).fetchone()
         conn.execute(ANEW, {"t": world.tenant_id})
         assert conn.execute(STATE).fetchone() == before
@@ -116,7 +129,12 @@ def test_people_of_two_tenants_who_come_and_go_together_hold_what_each_would_alo
     admin.execute("select set_config('enterprise_ai.context', '', true)")
 
     admin.execute(MANY, [tenants])
-    held = "select holder_id, h.roles from authz.holders as h join identity.users as u on u.id = h.holder_id"
+    held = """
+        select holder_id, s.roles
+        from authz.holders as h
+        join authz.role_sets as s on s.id = h.role_set_id and s.tenant_id = h.tenant_id
+        join identity.users as u on u.id = h.holder_id
+    """
     found = admin.execute(held).fetchall()
     assert len(found) == 40
     assert [roles for _, roles in found if roles] == [[role]]

@@ -332,5 +332,5 @@ def test_applications_read_rights_and_cannot_write_them(db):
         " where c.relnamespace = 'authz'::regnamespace and c.relkind = 'r'"
         " and has_table_privilege('enterprise_ai_app', c.oid, privilege) group by c.oid"
     ).fetchall()
-    assert len(tables) == 28
+    assert len(tables) == 29
     assert {table: privileges for table, privileges in tables if privileges != ["select"]} == {}

@@ -20,6 +20,7 @@ LEFT_OUT = {
     "authz.epochs": "derived from the rights",
     "authz.holders": "derived from the rights",
     "authz.role_rights": "derived from the rights",
+    "authz.role_sets": "derived from the rights",
     "identity.mfa_recovery_codes": "hashed under a key of the installation: users make new ones",
     "identity.one_time_tokens": "good where they were sent from: send new ones",
     "identity.quota_slots": "counted from the rows",
