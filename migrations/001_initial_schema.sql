@@ -6526,8 +6526,7 @@ comment on column authz.role_sets.id is 'By the roles (authz._role_set_id), so t
 comment on column authz.role_sets.roles is 'The roles, in their order; with none of them, it is the set of who holds none.';
 comment on column authz.role_sets.is_active is 'Whether the tenant is, here so that a check need not read a row more.';
 comment on column authz.role_sets.rights is
-    'What its roles and those of everyone say together, as in authz.role_rights, and 8 where what anybody has done before
-bears on a permission.';
+    'What its roles and those of everyone say together, as in authz.role_rights, with what everyone has besides.';
 
 alter table authz.role_sets enable row level security;
 alter table authz.role_sets force row level security;
@@ -6537,17 +6536,14 @@ create policy role_sets_of_my_tenant on authz.role_sets
 grant select on authz.role_sets to enterprise_ai_app;
 
 create table authz.holders (
-    tenant_id       uuid      not null,
-    holder_id       uuid      not null,
-    is_active       boolean   not null,
-    groups          uuid[]    not null,
-    role_set_id     uuid      not null,
-    special_roles   uuid[]    not null,
-    allowed         integer[] not null,
-    denied          integer[] not null,
-    special_allowed integer[] not null,
-    special_denied  integer[] not null,
-    has_delegations boolean   not null,
+    tenant_id       uuid        not null,
+    holder_id       uuid        not null,
+    is_active       boolean     not null,
+    groups          uuid[]      not null,
+    role_set_id     uuid        not null,
+    special_roles   uuid[]      not null,
+    rights          bit varying not null,
+    has_delegations boolean     not null,
 
     constraint holders_pkey primary key (tenant_id, holder_id),
     constraint holders_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
@@ -6562,12 +6558,10 @@ comment on column authz.holders.groups is 'The groups that a user is in, and tho
 comment on column authz.holders.role_set_id is 'The roles held in the whole tenant, always.';
 comment on column authz.holders.special_roles is
     'Roles held at times, under a condition or on a resource, or taken in an emergency.';
-comment on column authz.holders.allowed is 'Permissions allowed to this holder directly, on all resources of the type, always.';
-comment on column authz.holders.denied is 'Permissions denied to this holder directly, on all resources of the type, always.';
-comment on column authz.holders.special_allowed is
-    'Permissions that direct rules may allow which depend on a time, a condition, a resource or an approval.';
-comment on column authz.holders.special_denied is
-    'Permissions that such rules may deny; for everyone, those of which a dynamic separation of duties counts the use.';
+comment on column authz.holders.rights is
+    'What is given to this holder directly, as in authz.role_rights, and 32 where rules may allow and 64 where rules may
+deny a permission that depend on a time, a condition, a resource or an approval. Empty when there is nothing. For
+everyone, 8 where a dynamic separation of duties counts the use of a permission.';
 comment on column authz.holders.has_delegations is 'Something was delegated to this user.';
 
 alter table authz.holders enable row level security;
@@ -6693,6 +6687,23 @@ revoke all on function authz._take_turn() from public;
 -- <<<
 
 -- >>> sql/authz/derive_roles.sql
+create or replace function authz._no_rights()
+    returns bit varying
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return repeat('0', 8 * (max(p.place) + 1)) from authz.permissions as p;
+end
+$$;
+
+comment on function authz._no_rights() is 'Rights that say nothing of any permission there is.';
+
+revoke all on function authz._no_rights() from public;
+
+
 create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
     returns void
     language plpgsql
@@ -6701,6 +6712,7 @@ create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
     set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_nothing bit varying := authz._no_rights();
     v_heirs uuid[] := array(
         with recursive heirs (id) as (
             select unnest(_derive_roles.role_ids)
@@ -6719,26 +6731,24 @@ begin
         from above as a
         join authz.role_inheritance as i on i.tenant_id = _derive_roles.tenant_id and i.role_id = a.id
     ),
-    carried (role_id, permission_id, rights) as (
-        select a.heir_id, p.permission_id, bit_or(case
+    carried (role_id, place, rights) as (
+        select a.heir_id, c.place, case
             when a.is_timed or p.is_conditional or p.resource_id is not null or p.only_own and p.effect = 'deny'
                 then case p.effect when 'deny' then 8 else 16 end
             when p.effect = 'deny' then 1
             when p.only_own then 4
             else 2
-        end)
+        end
         from above as a
         join authz.role_permissions as p
             on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
-        group by a.heir_id, p.permission_id
+        join authz.permissions as c on c.id = p.permission_id
     )
     insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           string_agg(coalesce(c.rights, 0)::bit(8)::text, '' order by every.place)::bit varying
+           coalesce(bit_or(overlay(v_nothing placing c.rights::bit(8) from 8 * c.place + 1)), v_nothing)
     from authz.roles as r
-    cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
-    left join authz.permissions as p on p.place = every.place
-    left join carried as c on c.role_id = r.id and c.permission_id = p.id
+    left join carried as c on c.role_id = r.id
     where r.tenant_id = _derive_roles.tenant_id and r.id = any (v_heirs)
     group by r.id
     on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
@@ -6781,32 +6791,25 @@ create or replace function authz._derive_role_sets(tenant_id uuid, set_ids uuid[
 as $$
 declare
     v_everyone record;
-    v_length integer := (select 8 * (max(p.place) + 1) from authz.permissions as p);
-    v_blank bit varying := repeat('0', v_length);
-    v_counted bit varying;
+    v_nothing bit varying := authz._no_rights();
 begin
-    select h.is_active, h.special_denied, s.roles
+    select h.is_active, h.rights, s.roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
     where h.tenant_id = _derive_role_sets.tenant_id and h.holder_id = _derive_role_sets.tenant_id;
 
-    select string_agg(case when p.id is null then '00000000' else '00001000' end, '' order by every.place)
-    into v_counted
-    from generate_series(0, v_length / 8 - 1) as every (place)
-    left join authz.permissions as p on p.place = every.place and p.id = any (v_everyone.special_denied);
-
     update authz.role_sets as s
     set is_active = v_everyone.is_active,
         rights = derived.rights
     from (
-        select s.id, bit_or(said.rights) as rights
+        -- What was derived before the youngest permissions were there is shorter.
+        select s.id, bit_or(substring(said.rights || v_nothing, 1, length(v_nothing))) as rights
         from authz.role_sets as s
         cross join lateral (
-            select v_counted as rights
+            select v_everyone.rights
             union all
-            -- What was derived before the youngest permissions were there is shorter.
-            select substring(r.rights || v_blank, 1, v_length)
+            select r.rights
             from authz.role_rights as r
             where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (s.roles || v_everyone.roles)
         ) as said
@@ -6886,6 +6889,7 @@ create or replace function authz._derive_holders(tenant_id uuid, holder_ids uuid
 as $$
 #variable_conflict use_column
 declare
+    v_nothing bit varying := authz._no_rights();
     v_sets uuid[] := array(
         select distinct h.role_set_id
         from authz.holders as h
@@ -6937,33 +6941,38 @@ begin
         where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
           and coalesce(b.ended_at, b.expires_at) > now()
     ),
-    direct (holder_id, permission_id, effect, is_plain) as (
-        select g.user_id, g.permission_id, g.effect,
-               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
+    direct (holder_id, permission_id, says) as (
+        select g.user_id, g.permission_id, authz._says_always(
+                   g.effect, g.resource_id is null and not g.is_conditional
+                             and (g.granted_by is null or g.approved_by is not null))
         from authz.user_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
-        union all
-        select g.group_id, g.permission_id, g.effect,
-               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
+        union
+        select g.group_id, g.permission_id, authz._says_always(
+                   g.effect, g.resource_id is null and not g.is_conditional
+                             and (g.granted_by is null or g.approved_by is not null))
         from authz.group_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
-        union all
+        union
         -- What everyone did before bears on these, whoever asks.
-        select c.tenant_id, c.permission_id, 'deny', false
+        select c.tenant_id, c.permission_id, 8
         from authz.access_policy_permissions as c
         join authz.access_policies as p
             on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
         where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     ),
     -- All in one list and grouped once: to look through each of them for each holder would take the square of the time.
-    facts (holder_id, is_active, group_id, role_id, permission_id, effect, is_plain, is_delegated) as (
-        select who.id, who.is_active, null::uuid, null::uuid, null::integer, null, null::boolean, false from who
+    facts (holder_id, is_active, group_id, role_id, is_plain, is_delegated, rights) as (
+        select who.id, who.is_active, null::uuid, null::uuid, null::boolean, false, null::bit varying from who
         union all
-        select w.user_id, null, w.group_id, null, null, null, null, false from within as w
+        select w.user_id, null, w.group_id, null, null, false, null from within as w
         union all
-        select a.holder_id, null, null, a.role_id, null, null, a.is_plain, a.role_id is null from assigned as a
+        select a.holder_id, null, null, a.role_id, a.is_plain, a.role_id is null, null from assigned as a
         union all
-        select d.holder_id, null, null, null, d.permission_id, d.effect, d.is_plain, false from direct as d
+        select d.holder_id, null, null, null, null, false,
+               overlay(v_nothing placing d.says::bit(8) from 8 * p.place + 1)
+        from direct as d
+        join authz.permissions as p on p.id = d.permission_id
     ),
     derived as (
         select f.holder_id, bool_or(f.is_active) as is_active,
@@ -6971,14 +6980,7 @@ begin
                coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}') as roles,
                coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}')
                    as special_roles,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}')
-                   as allowed,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}')
-                   as denied,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}')
-                   as special_allowed,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}')
-                   as special_denied,
+               coalesce(bit_or(f.rights), '') as rights,
                bool_or(f.is_delegated) as has_delegations
         from facts as f
         -- Not while the tenant is being deleted with all its rows.
@@ -6993,20 +6995,16 @@ begin
         on conflict on constraint role_sets_pkey do nothing
     )
     insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
-        special_denied, has_delegations)
+        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
     select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.special_roles,
-           d.allowed, d.denied, d.special_allowed, d.special_denied, d.has_delegations
+           d.rights, d.has_delegations
     from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
             role_set_id = excluded.role_set_id,
             special_roles = excluded.special_roles,
-            allowed = excluded.allowed,
-            denied = excluded.denied,
-            special_allowed = excluded.special_allowed,
-            special_denied = excluded.special_denied,
+            rights = excluded.rights,
             has_delegations = excluded.has_delegations;
 
     perform authz._drop_unheld_role_sets(_derive_holders.tenant_id, v_sets);
@@ -7040,7 +7038,7 @@ create or replace function authz._everyone(tenant_id uuid)
 as $$
 begin
     return (
-        select concat_ws(' ', h.is_active, h.role_set_id, h.special_denied)
+        select concat_ws(' ', h.is_active, h.role_set_id, h.rights)
         from authz.holders as h
         where h.tenant_id = _everyone.tenant_id and h.holder_id = _everyone.tenant_id);
 end
@@ -7049,6 +7047,21 @@ $$;
 comment on function authz._everyone(uuid) is 'All that every set of roles has from what everyone in the tenant holds.';
 
 revoke all on function authz._everyone(uuid) from public;
+
+
+create or replace function authz._says_always(effect text, is_plain boolean)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    select case effect when 'deny' then case when is_plain then 1 else 64 end else case when is_plain then 2 else 32 end end
+$$;
+
+comment on function authz._says_always(text, boolean) is
+    'What a rule that is given directly says in what is derived: 1 and 2, or 64 and 32 when it depends on anything.';
+
+revoke all on function authz._says_always(text, boolean) from public;
 -- <<<
 
 -- >>> sql/authz/derive_changed.sql
@@ -7122,11 +7135,10 @@ begin
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
-                special_denied, has_delegations)
+                tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
-                   '{}', authz._role_set_id('{}'), '{}', '{}', '{}', '{}', '{}', false
+                   '{}', authz._role_set_id('{}'), '{}', '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)
@@ -8433,30 +8445,22 @@ revoke all on function authz._rights_at(bit varying, integer) from public;
 grant execute on function authz._rights_at(bit varying, integer) to enterprise_ai_decider;
 
 
-create or replace function authz._of_holder(
-    holder authz.holders,
-    rights bit varying,
-    permission_id integer,
-    place integer)
+create or replace function authz._of_holder(holder authz.holders, rights bit varying, place integer)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    select authz._rights_at(rights, place)
-           | case when permission_id = any (holder.denied) then 1 else 0 end
-           | case when permission_id = any (holder.allowed) then 2 else 0 end
+    select authz._rights_at(rights, place) | authz._rights_at(holder.rights, place)
            | case when holder.has_delegations then 16 else 0 end
-           | case when permission_id = any (holder.special_allowed)
-                       or permission_id = any (holder.special_denied) then 32 else 0 end
 $$;
 
-comment on function authz._of_holder(authz.holders, bit varying, integer, integer) is
-    'What a user or a group has of a permission, as authz._held has it, by the rights of the roles that it holds always
-and by what it is given directly: neither by roles that it holds at times, nor by groups.';
+comment on function authz._of_holder(authz.holders, bit varying, integer) is
+    'What a user or a group has of the permission at a place, as authz._held has it, by the rights of the roles that it
+holds always and by what it is given directly: neither by roles that it holds at times, nor by groups.';
 
-revoke all on function authz._of_holder(authz.holders, bit varying, integer, integer) from public;
-grant execute on function authz._of_holder(authz.holders, bit varying, integer, integer) to enterprise_ai_decider;
+revoke all on function authz._of_holder(authz.holders, bit varying, integer) from public;
+grant execute on function authz._of_holder(authz.holders, bit varying, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._at_times(
@@ -8491,7 +8495,6 @@ grant execute on function authz._at_times(uuid, uuid[], integer) to enterprise_a
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
-    permission_id integer,
     place integer,
     out is_active boolean,
     out rights integer,
@@ -8502,7 +8505,7 @@ create or replace function authz._held(
     parallel restricted
 as $$
     select mine.is_active and mine_together.is_active,
-           authz._of_holder(mine, mine_together.rights, _held.permission_id, _held.place)
+           authz._of_holder(mine, mine_together.rights, _held.place)
            | case
                when mine.special_roles = '{}' then 0
                else (select at_times.rights
@@ -8511,8 +8514,7 @@ as $$
            | case
                when mine.groups = '{}' then 0
                else (select coalesce(bit_or(
-                                authz._of_holder(g, together.rights, _held.permission_id, _held.place)
-                                | at_times.rights), 0)
+                                authz._of_holder(g, together.rights, _held.place) | at_times.rights), 0)
                      from authz.holders as g
                      join authz.role_sets as together
                          on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
@@ -8527,12 +8529,12 @@ as $$
     offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._held(uuid, uuid, integer, integer) is
-    'What a user, by all that they hold, has of a permission. rights: as authz._rights_at has them, and 32 when there are
-rules that are given to the user or a group directly of which they do not say all.';
+comment on function authz._held(uuid, uuid, integer) is
+    'What a user, by all that they hold, has of the permission at a place. rights: as authz._rights_at
+has them, and 32 and 64 when rules that are given to the user or a group directly may allow or deny it besides.';
 
-revoke all on function authz._held(uuid, uuid, integer, integer) from public;
-grant execute on function authz._held(uuid, uuid, integer, integer) to enterprise_ai_decider;
+revoke all on function authz._held(uuid, uuid, integer) from public;
+grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
@@ -8621,7 +8623,7 @@ grant execute on function authz._said_to_groups(uuid, uuid[], integer, uuid[], u
 create or replace function authz._said(
     tenant_id uuid,
     user_id uuid,
-    has_direct boolean,
+    rights integer,
     group_ids uuid[],
     permission_id integer,
     ancestors uuid[],
@@ -8633,7 +8635,8 @@ create or replace function authz._said(
     parallel restricted
 as $$
     select case
-        when _said.has_direct then
+        -- Nothing is looked up that could not turn the answer.
+        when _said.rights & 64 > 0 or _said.rights & 34 = 32 then
             (select u.said
              from authz._said_to_user(_said.tenant_id, _said.user_id, _said.permission_id, _said.ancestors,
                                       _said.resource_id) as u)
@@ -8648,11 +8651,11 @@ as $$
     offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) is
-    'What is said directly to a user and to the groups they are in, if anything is.';
+comment on function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid) is
+    'What is said directly to a user and to the groups they are in, if anything is that matters beside their rights.';
 
-revoke all on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) from public;
-grant execute on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) to enterprise_ai_decider;
+revoke all on function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid) from public;
+grant execute on function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid) to enterprise_ai_decider;
 
 
 create or replace function authz._settled(
@@ -8717,7 +8720,7 @@ begin
     from authz.permissions as p
     where p.name = _standing.permission;
     select h.is_active and together.is_active, h.groups, h.groups = '{}' and h.special_roles = '{}',
-           authz._of_holder(h, together.rights, v_standing.permission_id, v_place)
+           authz._of_holder(h, together.rights, v_place)
     into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
     from authz.holders as h
     join authz.role_sets as together on together.tenant_id = _standing.tenant_id and together.id = h.role_set_id
@@ -8730,7 +8733,7 @@ begin
     if not v_is_alone then
         select held.rights
         into v_standing.rights
-        from authz._held(_standing.tenant_id, _standing.subject_id, v_standing.permission_id, v_place) as held;
+        from authz._held(_standing.tenant_id, _standing.subject_id, v_place) as held;
     end if;
     return v_standing;
 end
@@ -8847,7 +8850,10 @@ begin
             end if;
         end if;
 
-        if v_standing.rights & 32 > 0 then
+        v_is_allowed := v_standing.rights & 2 > 0
+                        or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+        -- What is said directly is looked up when it could turn the answer.
+        if v_standing.rights & 64 > 0 or v_standing.rights & 32 > 0 and not v_is_allowed then
             select u.said
             into v_said
             from authz._said_to_user(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.permission_id, v_ancestors,
@@ -8864,8 +8870,7 @@ begin
         if v_said & 1 > 0 then
             return false;
         elsif v_said & 4 = 0 then
-            v_is_allowed := v_standing.rights & 2 > 0 or v_said & 2 > 0
-                            or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+            v_is_allowed := v_is_allowed or v_said & 2 > 0;
             if v_is_allowed and v_standing.rights & 8 = 0 and not v_standing.requires_approval then
                 return true;
             elsif not v_is_allowed and v_standing.rights & 16 = 0 then
@@ -8933,8 +8938,8 @@ begin
     left join authz.permissions as p on p.name = a.permission and not v_is_limited
     left join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
-    left join lateral authz._held(v_tenant_id, who.id, p.id, p.place) as held on true
-    cross join lateral authz._said(v_tenant_id, who.id, held.rights & 32 > 0, held.groups, p.id, r.ancestors, a.resource_id)
+    left join lateral authz._held(v_tenant_id, who.id, p.place) as held on true
+    cross join lateral authz._said(v_tenant_id, who.id, held.rights, held.groups, p.id, r.ancestors, a.resource_id)
         as direct;
     return coalesce(v_answers, '{}');
 end
@@ -9137,7 +9142,7 @@ begin
     if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
         return '{}';
     end if;
-    if v_standing.rights & 32 > 0 then
+    if v_standing.rights & 96 > 0 then
         v_shared := authz._shared(v_tenant_id, v_user_id, v_standing);
     end if;
 
@@ -9234,7 +9239,7 @@ begin
     -- Who acts for another is held to what is denied to either.
     if v_standing.permission_id is null
        or v_standing.rights & 8 = 0 and not context ? 'actor_id'
-          and not (v_standing.rights & 32 > 0 and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
+          and not (v_standing.rights & 96 > 0 and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
         return '{}';
     end if;
     v_places := authz._places(v_tenant_id, v_user_id, v_standing.permission_id, 'deny');
@@ -9452,10 +9457,10 @@ begin
         or exists (
             select
             from authz.holders as h
+            join authz.permissions as p on p.id = _asks_about_resources.permission_id
             where h.tenant_id = _asks_about_resources.tenant_id
               and (h.holder_id = _asks_about_resources.user_id and h.has_delegations
-                   or h.holder_id = _asks_about_resources.tenant_id
-                      and _asks_about_resources.permission_id = any (h.special_denied)));
+                   or h.holder_id = _asks_about_resources.tenant_id and authz._rights_at(h.rights, p.place) & 8 > 0));
 end
 $$;
 
@@ -9502,7 +9507,7 @@ declare
     v_standing authz.standing := authz._standing(v_context, v_tenant_id, v_subject_id, list_resources.permission);
     -- Rules about the whole type may allow any of it. Otherwise there is what they own, and what rules name.
     v_is_wide boolean := v_standing.rights & 18 > 0
-        or v_standing.rights & 32 > 0 and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
+        or v_standing.rights & 96 > 0 and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
     v_places uuid[];
     v_size integer := authz._page(list_resources.page_size);
 begin
@@ -9536,8 +9541,8 @@ begin
     join authz.resources as r on r.tenant_id = v_tenant_id and r.id = candidate.id
     join authz.permissions as p on p.name = list_resources.permission
     join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id, p.place) as held
-    cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights & 32 > 0, held.groups, p.id, r.ancestors, r.id)
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights, held.groups, p.id, r.ancestors, r.id)
         as direct
     where coalesce(
         case when not v_is_limited then
@@ -9591,8 +9596,8 @@ begin
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id, p.place) as held
-    cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights & 32 > 0, held.groups, p.id, r.ancestors,
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights, held.groups, p.id, r.ancestors,
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
@@ -10511,7 +10516,7 @@ begin
     select p.name into v_lacking
     from authz.role_rights as carried
     join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
-    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.id, p.place) as held
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.place) as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.rights & 1 > 0
            or held.rights & 2 = 0
@@ -13089,7 +13094,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p.place) as held
     where held.rights & 1 > 0 or held.rights & 2 = 0 and not (c.only_own and held.rights & 4 > 0)
     order by p.id
     limit 1;

@@ -82,7 +82,10 @@ begin
             end if;
         end if;
 
-        if v_standing.rights & 32 > 0 then
+        v_is_allowed := v_standing.rights & 2 > 0
+                        or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+        -- What is said directly is looked up when it could turn the answer.
+        if v_standing.rights & 64 > 0 or v_standing.rights & 32 > 0 and not v_is_allowed then
             select u.said
             into v_said
             from authz._said_to_user(_is_allowed.tenant_id, _is_allowed.subject_id, v_standing.permission_id, v_ancestors,
@@ -99,8 +102,7 @@ begin
         if v_said & 1 > 0 then
             return false;
         elsif v_said & 4 = 0 then
-            v_is_allowed := v_standing.rights & 2 > 0 or v_said & 2 > 0
-                            or v_standing.rights & 4 > 0 and coalesce(v_owner_id = _is_allowed.subject_id, false);
+            v_is_allowed := v_is_allowed or v_said & 2 > 0;
             if v_is_allowed and v_standing.rights & 8 = 0 and not v_standing.requires_approval then
                 return true;
             elsif not v_is_allowed and v_standing.rights & 16 = 0 then

@@ -7,6 +7,7 @@ create or replace function authz._derive_holders(tenant_id uuid, holder_ids uuid
 as $$
 #variable_conflict use_column
 declare
+    v_nothing bit varying := authz._no_rights();
     v_sets uuid[] := array(
         select distinct h.role_set_id
         from authz.holders as h
@@ -58,33 +59,38 @@ begin
         where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
           and coalesce(b.ended_at, b.expires_at) > now()
     ),
-    direct (holder_id, permission_id, effect, is_plain) as (
-        select g.user_id, g.permission_id, g.effect,
-               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
+    direct (holder_id, permission_id, says) as (
+        select g.user_id, g.permission_id, authz._says_always(
+                   g.effect, g.resource_id is null and not g.is_conditional
+                             and (g.granted_by is null or g.approved_by is not null))
         from authz.user_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
-        union all
-        select g.group_id, g.permission_id, g.effect,
-               g.resource_id is null and not g.is_conditional and (g.granted_by is null or g.approved_by is not null)
+        union
+        select g.group_id, g.permission_id, authz._says_always(
+                   g.effect, g.resource_id is null and not g.is_conditional
+                             and (g.granted_by is null or g.approved_by is not null))
         from authz.group_permissions as g
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
-        union all
+        union
         -- What everyone did before bears on these, whoever asks.
-        select c.tenant_id, c.permission_id, 'deny', false
+        select c.tenant_id, c.permission_id, 8
         from authz.access_policy_permissions as c
         join authz.access_policies as p
             on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
         where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     ),
     -- All in one list and grouped once: to look through each of them for each holder would take the square of the time.
-    facts (holder_id, is_active, group_id, role_id, permission_id, effect, is_plain, is_delegated) as (
-        select who.id, who.is_active, null::uuid, null::uuid, null::integer, null, null::boolean, false from who
+    facts (holder_id, is_active, group_id, role_id, is_plain, is_delegated, rights) as (
+        select who.id, who.is_active, null::uuid, null::uuid, null::boolean, false, null::bit varying from who
         union all
-        select w.user_id, null, w.group_id, null, null, null, null, false from within as w
+        select w.user_id, null, w.group_id, null, null, false, null from within as w
         union all
-        select a.holder_id, null, null, a.role_id, null, null, a.is_plain, a.role_id is null from assigned as a
+        select a.holder_id, null, null, a.role_id, a.is_plain, a.role_id is null, null from assigned as a
         union all
-        select d.holder_id, null, null, null, d.permission_id, d.effect, d.is_plain, false from direct as d
+        select d.holder_id, null, null, null, null, false,
+               overlay(v_nothing placing d.says::bit(8) from 8 * p.place + 1)
+        from direct as d
+        join authz.permissions as p on p.id = d.permission_id
     ),
     derived as (
         select f.holder_id, bool_or(f.is_active) as is_active,
@@ -92,14 +98,7 @@ begin
                coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}') as roles,
                coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}')
                    as special_roles,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and f.is_plain), '{}')
-                   as allowed,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and f.is_plain), '{}')
-                   as denied,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'allow' and not f.is_plain), '{}')
-                   as special_allowed,
-               coalesce(array_agg(distinct f.permission_id) filter (where f.effect = 'deny' and not f.is_plain), '{}')
-                   as special_denied,
+               coalesce(bit_or(f.rights), '') as rights,
                bool_or(f.is_delegated) as has_delegations
         from facts as f
         -- Not while the tenant is being deleted with all its rows.
@@ -114,20 +113,16 @@ begin
         on conflict on constraint role_sets_pkey do nothing
     )
     insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, allowed, denied, special_allowed,
-        special_denied, has_delegations)
+        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
     select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.special_roles,
-           d.allowed, d.denied, d.special_allowed, d.special_denied, d.has_delegations
+           d.rights, d.has_delegations
     from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
             role_set_id = excluded.role_set_id,
             special_roles = excluded.special_roles,
-            allowed = excluded.allowed,
-            denied = excluded.denied,
-            special_allowed = excluded.special_allowed,
-            special_denied = excluded.special_denied,
+            rights = excluded.rights,
             has_delegations = excluded.has_delegations;
 
     perform authz._drop_unheld_role_sets(_derive_holders.tenant_id, v_sets);
@@ -161,7 +156,7 @@ create or replace function authz._everyone(tenant_id uuid)
 as $$
 begin
     return (
-        select concat_ws(' ', h.is_active, h.role_set_id, h.special_denied)
+        select concat_ws(' ', h.is_active, h.role_set_id, h.rights)
         from authz.holders as h
         where h.tenant_id = _everyone.tenant_id and h.holder_id = _everyone.tenant_id);
 end
@@ -170,3 +165,18 @@ $$;
 comment on function authz._everyone(uuid) is 'All that every set of roles has from what everyone in the tenant holds.';
 
 revoke all on function authz._everyone(uuid) from public;
+
+
+create or replace function authz._says_always(effect text, is_plain boolean)
+    returns integer
+    language sql
+    immutable
+    parallel safe
+as $$
+    select case effect when 'deny' then case when is_plain then 1 else 64 end else case when is_plain then 2 else 32 end end
+$$;
+
+comment on function authz._says_always(text, boolean) is
+    'What a rule that is given directly says in what is derived: 1 and 2, or 64 and 32 when it depends on anything.';
+
+revoke all on function authz._says_always(text, boolean) from public;

@@ -1,3 +1,20 @@
+create or replace function authz._no_rights()
+    returns bit varying
+    language plpgsql
+    stable
+    parallel safe
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return repeat('0', 8 * (max(p.place) + 1)) from authz.permissions as p;
+end
+$$;
+
+comment on function authz._no_rights() is 'Rights that say nothing of any permission there is.';
+
+revoke all on function authz._no_rights() from public;
+
+
 create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
     returns void
     language plpgsql
@@ -6,6 +23,7 @@ create or replace function authz._derive_roles(tenant_id uuid, role_ids uuid[])
     set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_nothing bit varying := authz._no_rights();
     v_heirs uuid[] := array(
         with recursive heirs (id) as (
             select unnest(_derive_roles.role_ids)
@@ -24,26 +42,24 @@ begin
         from above as a
         join authz.role_inheritance as i on i.tenant_id = _derive_roles.tenant_id and i.role_id = a.id
     ),
-    carried (role_id, permission_id, rights) as (
-        select a.heir_id, p.permission_id, bit_or(case
+    carried (role_id, place, rights) as (
+        select a.heir_id, c.place, case
             when a.is_timed or p.is_conditional or p.resource_id is not null or p.only_own and p.effect = 'deny'
                 then case p.effect when 'deny' then 8 else 16 end
             when p.effect = 'deny' then 1
             when p.only_own then 4
             else 2
-        end)
+        end
         from above as a
         join authz.role_permissions as p
             on p.tenant_id = _derive_roles.tenant_id and p.role_id = a.id and (p.inheritable or a.id = a.heir_id)
-        group by a.heir_id, p.permission_id
+        join authz.permissions as c on c.id = p.permission_id
     )
     insert into authz.role_rights (tenant_id, role_id, rights)
     select _derive_roles.tenant_id, r.id,
-           string_agg(coalesce(c.rights, 0)::bit(8)::text, '' order by every.place)::bit varying
+           coalesce(bit_or(overlay(v_nothing placing c.rights::bit(8) from 8 * c.place + 1)), v_nothing)
     from authz.roles as r
-    cross join generate_series(0, (select max(p.place) from authz.permissions as p)) as every (place)
-    left join authz.permissions as p on p.place = every.place
-    left join carried as c on c.role_id = r.id and c.permission_id = p.id
+    left join carried as c on c.role_id = r.id
     where r.tenant_id = _derive_roles.tenant_id and r.id = any (v_heirs)
     group by r.id
     on conflict on constraint role_rights_pkey do update set rights = excluded.rights;

@@ -32,7 +32,7 @@ declare
     v_standing authz.standing := authz._standing(v_context, v_tenant_id, v_subject_id, list_resources.permission);
     -- Rules about the whole type may allow any of it. Otherwise there is what they own, and what rules name.
     v_is_wide boolean := v_standing.rights & 18 > 0
-        or v_standing.rights & 32 > 0 and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
+        or v_standing.rights & 96 > 0 and authz._is_named_type_wide(v_tenant_id, v_subject_id, v_standing);
     v_places uuid[];
     v_size integer := authz._page(list_resources.page_size);
 begin
@@ -66,8 +66,8 @@ begin
     join authz.resources as r on r.tenant_id = v_tenant_id and r.id = candidate.id
     join authz.permissions as p on p.name = list_resources.permission
     join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p.id, p.place) as held
-    cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights & 32 > 0, held.groups, p.id, r.ancestors, r.id)
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights, held.groups, p.id, r.ancestors, r.id)
         as direct
     where coalesce(
         case when not v_is_limited then
@@ -121,8 +121,8 @@ begin
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p.id, p.place) as held
-    cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights & 32 > 0, held.groups, p.id, r.ancestors,
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.place) as held
+    cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights, held.groups, p.id, r.ancestors,
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')

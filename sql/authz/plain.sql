@@ -19,30 +19,22 @@ revoke all on function authz._rights_at(bit varying, integer) from public;
 grant execute on function authz._rights_at(bit varying, integer) to enterprise_ai_decider;
 
 
-create or replace function authz._of_holder(
-    holder authz.holders,
-    rights bit varying,
-    permission_id integer,
-    place integer)
+create or replace function authz._of_holder(holder authz.holders, rights bit varying, place integer)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    select authz._rights_at(rights, place)
-           | case when permission_id = any (holder.denied) then 1 else 0 end
-           | case when permission_id = any (holder.allowed) then 2 else 0 end
+    select authz._rights_at(rights, place) | authz._rights_at(holder.rights, place)
            | case when holder.has_delegations then 16 else 0 end
-           | case when permission_id = any (holder.special_allowed)
-                       or permission_id = any (holder.special_denied) then 32 else 0 end
 $$;
 
-comment on function authz._of_holder(authz.holders, bit varying, integer, integer) is
-    'What a user or a group has of a permission, as authz._held has it, by the rights of the roles that it holds always
-and by what it is given directly: neither by roles that it holds at times, nor by groups.';
+comment on function authz._of_holder(authz.holders, bit varying, integer) is
+    'What a user or a group has of the permission at a place, as authz._held has it, by the rights of the roles that it
+holds always and by what it is given directly: neither by roles that it holds at times, nor by groups.';
 
-revoke all on function authz._of_holder(authz.holders, bit varying, integer, integer) from public;
-grant execute on function authz._of_holder(authz.holders, bit varying, integer, integer) to enterprise_ai_decider;
+revoke all on function authz._of_holder(authz.holders, bit varying, integer) from public;
+grant execute on function authz._of_holder(authz.holders, bit varying, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._at_times(
@@ -77,7 +69,6 @@ grant execute on function authz._at_times(uuid, uuid[], integer) to enterprise_a
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
-    permission_id integer,
     place integer,
     out is_active boolean,
     out rights integer,
@@ -88,7 +79,7 @@ create or replace function authz._held(
     parallel restricted
 as $$
     select mine.is_active and mine_together.is_active,
-           authz._of_holder(mine, mine_together.rights, _held.permission_id, _held.place)
+           authz._of_holder(mine, mine_together.rights, _held.place)
            | case
                when mine.special_roles = '{}' then 0
                else (select at_times.rights
@@ -97,8 +88,7 @@ as $$
            | case
                when mine.groups = '{}' then 0
                else (select coalesce(bit_or(
-                                authz._of_holder(g, together.rights, _held.permission_id, _held.place)
-                                | at_times.rights), 0)
+                                authz._of_holder(g, together.rights, _held.place) | at_times.rights), 0)
                      from authz.holders as g
                      join authz.role_sets as together
                          on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
@@ -113,12 +103,12 @@ as $$
     offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._held(uuid, uuid, integer, integer) is
-    'What a user, by all that they hold, has of a permission. rights: as authz._rights_at has them, and 32 when there are
-rules that are given to the user or a group directly of which they do not say all.';
+comment on function authz._held(uuid, uuid, integer) is
+    'What a user, by all that they hold, has of the permission at a place. rights: as authz._rights_at
+has them, and 32 and 64 when rules that are given to the user or a group directly may allow or deny it besides.';
 
-revoke all on function authz._held(uuid, uuid, integer, integer) from public;
-grant execute on function authz._held(uuid, uuid, integer, integer) to enterprise_ai_decider;
+revoke all on function authz._held(uuid, uuid, integer) from public;
+grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
 
 
 create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
@@ -207,7 +197,7 @@ grant execute on function authz._said_to_groups(uuid, uuid[], integer, uuid[], u
 create or replace function authz._said(
     tenant_id uuid,
     user_id uuid,
-    has_direct boolean,
+    rights integer,
     group_ids uuid[],
     permission_id integer,
     ancestors uuid[],
@@ -219,7 +209,8 @@ create or replace function authz._said(
     parallel restricted
 as $$
     select case
-        when _said.has_direct then
+        -- Nothing is looked up that could not turn the answer.
+        when _said.rights & 64 > 0 or _said.rights & 34 = 32 then
             (select u.said
              from authz._said_to_user(_said.tenant_id, _said.user_id, _said.permission_id, _said.ancestors,
                                       _said.resource_id) as u)
@@ -234,11 +225,11 @@ as $$
     offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) is
-    'What is said directly to a user and to the groups they are in, if anything is.';
+comment on function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid) is
+    'What is said directly to a user and to the groups they are in, if anything is that matters beside their rights.';
 
-revoke all on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) from public;
-grant execute on function authz._said(uuid, uuid, boolean, uuid[], integer, uuid[], uuid) to enterprise_ai_decider;
+revoke all on function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid) from public;
+grant execute on function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid) to enterprise_ai_decider;
 
 
 create or replace function authz._settled(

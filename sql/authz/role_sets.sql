@@ -25,32 +25,25 @@ create or replace function authz._derive_role_sets(tenant_id uuid, set_ids uuid[
 as $$
 declare
     v_everyone record;
-    v_length integer := (select 8 * (max(p.place) + 1) from authz.permissions as p);
-    v_blank bit varying := repeat('0', v_length);
-    v_counted bit varying;
+    v_nothing bit varying := authz._no_rights();
 begin
-    select h.is_active, h.special_denied, s.roles
+    select h.is_active, h.rights, s.roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
     where h.tenant_id = _derive_role_sets.tenant_id and h.holder_id = _derive_role_sets.tenant_id;
 
-    select string_agg(case when p.id is null then '00000000' else '00001000' end, '' order by every.place)
-    into v_counted
-    from generate_series(0, v_length / 8 - 1) as every (place)
-    left join authz.permissions as p on p.place = every.place and p.id = any (v_everyone.special_denied);
-
     update authz.role_sets as s
     set is_active = v_everyone.is_active,
         rights = derived.rights
     from (
-        select s.id, bit_or(said.rights) as rights
+        -- What was derived before the youngest permissions were there is shorter.
+        select s.id, bit_or(substring(said.rights || v_nothing, 1, length(v_nothing))) as rights
         from authz.role_sets as s
         cross join lateral (
-            select v_counted as rights
+            select v_everyone.rights
             union all
-            -- What was derived before the youngest permissions were there is shorter.
-            select substring(r.rights || v_blank, 1, v_length)
+            select r.rights
             from authz.role_rights as r
             where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (s.roles || v_everyone.roles)
         ) as said

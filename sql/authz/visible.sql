@@ -78,7 +78,7 @@ begin
     if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
         return '{}';
     end if;
-    if v_standing.rights & 32 > 0 then
+    if v_standing.rights & 96 > 0 then
         v_shared := authz._shared(v_tenant_id, v_user_id, v_standing);
     end if;
 
@@ -175,7 +175,7 @@ begin
     -- Who acts for another is held to what is denied to either.
     if v_standing.permission_id is null
        or v_standing.rights & 8 = 0 and not context ? 'actor_id'
-          and not (v_standing.rights & 32 > 0 and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
+          and not (v_standing.rights & 96 > 0 and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
         return '{}';
     end if;
     v_places := authz._places(v_tenant_id, v_user_id, v_standing.permission_id, 'deny');
@@ -393,10 +393,10 @@ begin
         or exists (
             select
             from authz.holders as h
+            join authz.permissions as p on p.id = _asks_about_resources.permission_id
             where h.tenant_id = _asks_about_resources.tenant_id
               and (h.holder_id = _asks_about_resources.user_id and h.has_delegations
-                   or h.holder_id = _asks_about_resources.tenant_id
-                      and _asks_about_resources.permission_id = any (h.special_denied)));
+                   or h.holder_id = _asks_about_resources.tenant_id and authz._rights_at(h.rights, p.place) & 8 > 0));
 end
 $$;
 
