@@ -71,7 +71,7 @@ def measured(conn: psycopg.Connection[Any], context: dict[str, str], query: str,
     if as_app:
         conn.execute("set local role enterprise_ai_app")
     times = []
-    for _ in range(8):
+    for _ in range(40):
         started = time.perf_counter()
         rows = conn.execute(query, {"t": context["tenant_id"], "u": context["user_id"]}, prepare=True)
         assert len(rows.fetchall()) == 50

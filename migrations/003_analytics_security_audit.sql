@@ -1066,8 +1066,11 @@ create policy analytics_reports_of_my_tenant on analytics.analytics_reports
 create policy analytics_reports_that_i_may_see on analytics.analytics_reports
     as restrictive for select to enterprise_ai_app
     using (array[case when is_shared or owner_id is null then tenant_id end, owner_id, id]
-               && (select authz.visible_scopes('analytics.read'))
-           and id <> all ((select authz.hidden_scopes('analytics.read'))::uuid[]));
+               && (select authz.open_scopes('analytics.read'))
+           or (select authz.hidden_scopes('analytics.read')) <> '{}'
+              and array[case when is_shared or owner_id is null then tenant_id end, owner_id, id]
+                  && (select authz.visible_scopes('analytics.read'))
+              and id <> all ((select authz.hidden_scopes('analytics.read'))::uuid[]));
 grant select, insert, update, delete on analytics.analytics_reports to enterprise_ai_app;
 
 create table analytics.report_executions (

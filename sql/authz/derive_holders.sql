@@ -59,24 +59,28 @@ begin
         where b.tenant_id = _derive_holders.tenant_id and b.user_id = any (_derive_holders.holder_ids)
           and coalesce(b.ended_at, b.expires_at) > now()
     ),
-    direct (holder_id, permission_id, says) as (
-        select g.user_id, g.permission_id, authz._says_always(
+    direct (holder_id, place, says) as (
+        select g.user_id, p.place, authz._says_always(
                    g.effect, g.resource_id is null and not g.is_conditional
-                             and (g.granted_by is null or g.approved_by is not null))
+                             and (not p.requires_approval or g.granted_by is null or g.approved_by is not null))
         from authz.user_permissions as g
+        join authz.permissions as p on p.id = g.permission_id
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
         union
-        select g.group_id, g.permission_id, authz._says_always(
+        select g.group_id, p.place, authz._says_always(
                    g.effect, g.resource_id is null and not g.is_conditional
-                             and (g.granted_by is null or g.approved_by is not null))
+                             and (not p.requires_approval or g.granted_by is null or g.approved_by is not null))
         from authz.group_permissions as g
+        join authz.permissions as p on p.id = g.permission_id
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
         union
         -- What everyone did before bears on these, whoever asks.
-        select c.tenant_id, c.permission_id, 8
+        select c.tenant_id, p.place, 8
         from authz.access_policy_permissions as c
-        join authz.access_policies as p
-            on p.tenant_id = _derive_holders.tenant_id and p.id = c.policy_id and p.kind = 'dynamic' and p.is_enabled
+        join authz.access_policies as policy
+            on policy.tenant_id = _derive_holders.tenant_id and policy.id = c.policy_id and policy.kind = 'dynamic'
+            and policy.is_enabled
+        join authz.permissions as p on p.id = c.permission_id
         where c.tenant_id = _derive_holders.tenant_id and c.tenant_id = any (_derive_holders.holder_ids)
     ),
     -- All in one list and grouped once: to look through each of them for each holder would take the square of the time.
@@ -88,9 +92,8 @@ begin
         select a.holder_id, null, null, a.role_id, a.is_plain, a.role_id is null, null from assigned as a
         union all
         select d.holder_id, null, null, null, null, false,
-               overlay(v_nothing placing d.says::bit(8) from 8 * p.place + 1)
+               overlay(v_nothing placing d.says::bit(8) from 8 * d.place + 1)
         from direct as d
-        join authz.permissions as p on p.id = d.permission_id
     ),
     derived as (
         select f.holder_id, bool_or(f.is_active) as is_active,

@@ -111,26 +111,26 @@ revoke all on function authz._held(uuid, uuid, integer) from public;
 grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
 
 
-create or replace function authz._says(effect text, is_conditional boolean, is_here boolean, is_approved boolean)
+create or replace function authz._says(effect text, is_conditional boolean, is_here boolean)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    -- What is allowed further up may be cut off on the way down, and what was not approved may not count.
+    -- What is allowed further up may be cut off on the way down.
     select case
         when is_conditional then 4
         when effect = 'deny' then 1
-        when is_here and is_approved then 2
+        when is_here then 2
         else 4
     end
 $$;
 
-comment on function authz._says(text, boolean, boolean, boolean) is
-    'What a rule that is given directly comes to: 1 denied, 2 allowed, 4 has to be evaluated.';
+comment on function authz._says(text, boolean, boolean) is
+    'What a rule that is given directly comes to, where no approval is needed: 1 denied, 2 allowed, 4 has to be evaluated.';
 
-revoke all on function authz._says(text, boolean, boolean, boolean) from public;
-grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;
+revoke all on function authz._says(text, boolean, boolean) from public;
+grant execute on function authz._says(text, boolean, boolean) to enterprise_ai_decider;
 
 
 create or replace function authz._said_to_user(
@@ -146,8 +146,7 @@ create or replace function authz._said_to_user(
     parallel restricted
 as $$
     select coalesce(bit_or(authz._says(
-        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null),
-        p.granted_by is null or p.approved_by is not null)), 0)
+        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null))), 0)
     from authz.user_permissions as p
     where p.tenant_id = _said_to_user.tenant_id and p.user_id = _said_to_user.user_id
       and p.permission_id = _said_to_user.permission_id
@@ -177,8 +176,7 @@ create or replace function authz._said_to_groups(
     parallel restricted
 as $$
     select coalesce(bit_or(authz._says(
-        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null),
-        p.granted_by is null or p.approved_by is not null)), 0)
+        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null))), 0)
     from authz.group_permissions as p
     where p.tenant_id = _said_to_groups.tenant_id and p.group_id = any (_said_to_groups.group_ids)
       and p.permission_id = _said_to_groups.permission_id

@@ -1,11 +1,43 @@
 -- What row security goes by. A policy asks once for each statement what somebody may see, and gets it as a list of
 -- scopes that it compares with each row: the tenant's id stands for all of the type, the user's own for what they own,
--- any other is that one thing. What is denied on single things is a second list, empty for nearly everybody.
+-- any other is that one thing. What is denied on single things is a second list, empty for nearly everybody, so that a
+-- policy asks first for the scopes of those to whom nothing is denied, and for the two lists only where that says no.
 --
 -- It may show less than authz.check allows, never more: a rule for the whole type whose condition asks about the
 -- resource counts for nothing here, and neither does what was delegated on no resource.
 
 set role enterprise_ai_decider;
+
+create or replace function authz.open_scopes(permission text)
+    returns uuid[]
+    language plpgsql
+    stable
+    parallel restricted
+    security definer        -- decides from tables of which the caller sees only part, and from what is derived
+    set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
+    set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
+as $$
+declare
+    v_context jsonb := platform.context();
+    v_standing authz.standing := authz._standing_of_user(v_context, open_scopes.permission);
+begin
+    -- Acting for another, and rules that may deny, may hide something; nearly always there is neither.
+    if (v_standing.rights & 72 > 0 or v_context ? 'actor_id')
+       and authz._hidden(v_context, v_standing, open_scopes.permission) <> '{}' then
+        return '{}';
+    end if;
+    return authz._visible(v_context, v_standing, open_scopes.permission);
+end
+$$;
+
+comment on function authz.open_scopes(text) is
+    'For policies, as (select authz.open_scopes(…)): the same as authz.visible_scopes as long as authz.hidden_scopes holds
+nothing, otherwise nothing.';
+
+revoke all on function authz.open_scopes(text) from public;
+grant execute on function authz.open_scopes(text) to enterprise_ai_app, enterprise_ai_gateway, enterprise_ai_definer;
+
 
 create or replace function authz.visible_scopes(permission text)
     returns uuid[]
@@ -17,13 +49,15 @@ create or replace function authz.visible_scopes(permission text)
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
     set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
+declare
+    v_context jsonb := platform.context();
 begin
-    return authz._visible(platform.context(), visible_scopes.permission);
+    return authz._visible(v_context, authz._standing_of_user(v_context, visible_scopes.permission), visible_scopes.permission);
 end
 $$;
 
 comment on function authz.visible_scopes(text) is
-    'For policies, as (select authz.visible_scopes(…)): on what the user of the context has a permission. Holds the
+    'As (select authz.visible_scopes(…)): on what the user of the context has a permission. Holds the
 tenant''s id for all of the type, the user''s own for what they own, and the ids of single resources. Without a user, for
 a service, the tenant''s id; without a context nothing.';
 
@@ -41,8 +75,10 @@ create or replace function authz.hidden_scopes(permission text)
     set plan_cache_mode = force_generic_plan    -- to plan anew for each few roles costs more than it saves
     set jit = off                               -- to compile a plan at each call takes a hundred times as long as it
 as $$
+declare
+    v_context jsonb := platform.context();
 begin
-    return authz._hidden(platform.context(), hidden_scopes.permission);
+    return authz._hidden(v_context, authz._standing_of_user(v_context, hidden_scopes.permission), hidden_scopes.permission);
 end
 $$;
 
@@ -55,7 +91,28 @@ grant execute on function authz.hidden_scopes(text) to enterprise_ai_app, enterp
 reset role;
 
 
-create or replace function authz._visible(context jsonb, permission text)
+create or replace function authz._standing_of_user(context jsonb, permission text)
+    returns authz.standing
+    language plpgsql
+    stable
+    parallel restricted
+as $$
+begin
+    return case when context ? 'user_id' then
+        authz._standing(context, (context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid,
+                        _standing_of_user.permission)
+    end;
+end
+$$;
+
+comment on function authz._standing_of_user(jsonb, text) is
+    'What the user of a context has of a permission (authz._standing); null when the context has none.';
+
+revoke all on function authz._standing_of_user(jsonb, text) from public;
+grant execute on function authz._standing_of_user(jsonb, text) to enterprise_ai_decider;
+
+
+create or replace function authz._visible(context jsonb, standing authz.standing, permission text)
     returns uuid[]
     language plpgsql
     stable
@@ -64,9 +121,7 @@ as $$
 declare
     v_tenant_id uuid := context ->> 'tenant_id';
     v_user_id uuid := context ->> 'user_id';
-    v_standing authz.standing;
     v_shared authz.shares;
-    v_may_allow boolean;
     v_scopes uuid[] := '{}';
 begin
     if context is null then
@@ -74,41 +129,39 @@ begin
     elsif v_user_id is null then
         return array[v_tenant_id];
     end if;
-    v_standing := authz._standing(context, v_tenant_id, v_user_id, _visible.permission);
-    if v_standing.permission_id is null or v_standing.rights & 1 > 0 then
+    if (standing).permission_id is null or (standing).rights & 1 > 0 then
         return '{}';
-    end if;
-    if v_standing.rights & 96 > 0 then
-        v_shared := authz._shared(v_tenant_id, v_user_id, v_standing);
     end if;
 
     -- As long as nothing limits it: all of the type, or all that is one's own and what is simply shared.
-    if not (context ?| '{actor_id,scopes}' or v_standing.requires_approval or v_standing.rights & 8 > 0
-            or coalesce(v_shared.may_deny, false)) then
-        if v_standing.rights & 2 > 0 then
+    if (standing).rights & 72 = 0 and not (standing).requires_approval and not context ?| '{actor_id,scopes}' then
+        if (standing).rights & 2 > 0 then
             return array[v_tenant_id, v_user_id];
+        elsif (standing).rights & 32 > 0 then
+            v_shared := authz._shared(v_tenant_id, v_user_id, standing);
         end if;
-        v_scopes := case when v_standing.rights & 4 > 0 then array[v_user_id] else '{}' end;
+        v_scopes := case when (standing).rights & 4 > 0 then array[v_user_id] else '{}' end;
         if v_shared.resource_ids <> '{}' then
             v_scopes := v_scopes
-                || authz._with_what_lies_below(context, v_standing, _visible.permission, v_shared.resource_ids);
+                || authz._with_what_lies_below(context, standing, _visible.permission, v_shared.resource_ids);
         end if;
-        if v_standing.rights & 16 = 0 and not coalesce(v_shared.may_allow, false) then
+        if (standing).rights & 16 = 0 and not coalesce(v_shared.may_allow, false) then
             return v_scopes;
         end if;
     end if;
     if (authz._evaluate(context, v_user_id, _visible.permission, null, '{}', statement_timestamp())).effect = 'allow'
-       and not authz._asks_about_resources(v_tenant_id, v_user_id, v_standing.permission_id, context) then
+       and not authz._asks_about_resources(v_tenant_id, v_user_id, (standing).permission_id, context) then
         return v_scopes || array[v_tenant_id, v_user_id];
     end if;
-    return v_scopes || authz._single(context, v_standing, _visible.permission, v_scopes);
+    return v_scopes || authz._single(context, standing, _visible.permission, v_scopes);
 end
 $$;
 
-comment on function authz._visible(jsonb, text) is 'The answer of authz.visible_scopes in a context.';
+comment on function authz._visible(jsonb, authz.standing, text) is
+    'The answer of authz.visible_scopes in a context whose user has this standing.';
 
-revoke all on function authz._visible(jsonb, text) from public;
-grant execute on function authz._visible(jsonb, text) to enterprise_ai_decider;
+revoke all on function authz._visible(jsonb, authz.standing, text) from public;
+grant execute on function authz._visible(jsonb, authz.standing, text) to enterprise_ai_decider;
 
 
 create or replace function authz._single(context jsonb, standing authz.standing, permission text, known uuid[])
@@ -156,7 +209,7 @@ revoke all on function authz._single(jsonb, authz.standing, text, uuid[]) from p
 grant execute on function authz._single(jsonb, authz.standing, text, uuid[]) to enterprise_ai_decider;
 
 
-create or replace function authz._hidden(context jsonb, permission text)
+create or replace function authz._hidden(context jsonb, standing authz.standing, permission text)
     returns uuid[]
     language plpgsql
     stable
@@ -165,23 +218,20 @@ as $$
 declare
     v_tenant_id uuid := context ->> 'tenant_id';
     v_user_id uuid := context ->> 'user_id';
-    v_standing authz.standing;
     v_places uuid[];
 begin
     if v_user_id is null then
         return '{}';
     end if;
-    v_standing := authz._standing(context, v_tenant_id, v_user_id, _hidden.permission);
     -- Who acts for another is held to what is denied to either.
-    if v_standing.permission_id is null
-       or v_standing.rights & 8 = 0 and not context ? 'actor_id'
-          and not (v_standing.rights & 96 > 0 and (authz._shared(v_tenant_id, v_user_id, v_standing)).may_deny) then
+    if (standing).permission_id is null
+       or (standing).rights & 72 = 0 and not context ? 'actor_id' then
         return '{}';
     end if;
-    v_places := authz._places(v_tenant_id, v_user_id, v_standing.permission_id, 'deny');
+    v_places := authz._places(v_tenant_id, v_user_id, (standing).permission_id, 'deny');
     if context ? 'actor_id' then
         v_places := v_places
-            || authz._places(v_tenant_id, (context ->> 'actor_id')::uuid, v_standing.permission_id, 'deny');
+            || authz._places(v_tenant_id, (context ->> 'actor_id')::uuid, (standing).permission_id, 'deny');
     end if;
     if v_places = '{}' then
         return '{}';
@@ -195,10 +245,11 @@ begin
 end
 $$;
 
-comment on function authz._hidden(jsonb, text) is 'The answer of authz.hidden_scopes in a context.';
+comment on function authz._hidden(jsonb, authz.standing, text) is
+    'The answer of authz.hidden_scopes in a context whose user has this standing.';
 
-revoke all on function authz._hidden(jsonb, text) from public;
-grant execute on function authz._hidden(jsonb, text) to enterprise_ai_decider;
+revoke all on function authz._hidden(jsonb, authz.standing, text) from public;
+grant execute on function authz._hidden(jsonb, authz.standing, text) to enterprise_ai_decider;
 
 
 create or replace function authz._shared(tenant_id uuid, user_id uuid, standing authz.standing)
@@ -211,10 +262,9 @@ declare
     v_mine authz.shares;
     v_of_groups authz.shares;
 begin
-    -- What is about the whole type, and neither conditional nor waits for approval, the rights say.
+    -- What is about the whole type, without condition, the rights say.
     select array_agg(g.resource_id) filter (
                where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
-           coalesce(bool_or(g.effect = 'deny'), false),
            coalesce(bool_or(g.is_conditional), false)
     into v_mine
     from authz.user_permissions as g
@@ -223,14 +273,12 @@ begin
     if (_shared.standing).groups <> '{}' then
         select array_agg(g.resource_id) filter (
                    where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
-               coalesce(bool_or(g.effect = 'deny'), false),
                coalesce(bool_or(g.is_conditional), false)
         into v_of_groups
         from authz.group_permissions as g
         where g.tenant_id = _shared.tenant_id and g.group_id = any ((_shared.standing).groups)
           and g.permission_id = (_shared.standing).permission_id;
         v_mine.resource_ids := v_mine.resource_ids || v_of_groups.resource_ids;
-        v_mine.may_deny := v_mine.may_deny or v_of_groups.may_deny;
         v_mine.may_allow := v_mine.may_allow or v_of_groups.may_allow;
     end if;
     return v_mine;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -204,19 +205,44 @@ def test_reports_that_are_not_shared_are_their_owners(world):
     assert seen(world, bob, "analytics.analytics_reports") == {private, shared, given}
 
 
-@pytest.mark.parametrize("table", ["llm.documents", "llm.conversations", "analytics.analytics_reports"])
-def test_rights_are_asked_for_once_a_statement(world, table):
-    ada = world.user()
-    may(world, ada)
-    world.ask_as(ada)
+def asked_for(world: World, table: str) -> list[tuple[str, int]]:
+    """The lists of scopes in the plan of a query, each with how often it was asked for."""
     world.conn.execute("set local role enterprise_ai_app")
-    plan = world.one(f"explain (verbose, format json) select * from {table}")[0]["Plan"]
+    (plan,) = world.one(f"explain (analyze, verbose, format json) select * from {table}")
 
     def nodes(node: dict[str, Any]) -> Any:
         yield node
         for child in node.get("Plans", []):
             yield from nodes(child)
 
-    once = [n for n in nodes(plan) if n.get("Parent Relationship") == "InitPlan"]
-    assert sum("_scopes(" in str(n.get("Output")) for n in once) == 2
-    assert not any("_scopes(" in str(n.get("Filter")) for n in nodes(plan))
+    found = list(nodes(plan["Plan"]))
+    assert not any("_scopes(" in str(node.get("Filter")) for node in found), "asked for each row"
+    once = [node for node in found if node.get("Parent Relationship") == "InitPlan"]
+    return [
+        (name.group(), node["Actual Loops"])
+        for node in once
+        if (name := re.search(r"\w+_scopes", str(node.get("Output"))))
+    ]
+
+
+@pytest.mark.parametrize("table", ["llm.documents", "llm.conversations", "analytics.analytics_reports"])
+def test_rights_are_asked_for_at_most_once_a_statement(world, table):
+    world.ask_as(world.user())
+    asked = asked_for(world, table)
+    assert {name for name, _ in asked} == {"open_scopes", "visible_scopes", "hidden_scopes"}
+    assert all(loops <= 1 for _, loops in asked)
+
+
+def test_what_is_hidden_is_asked_for_only_where_something_may_be(world):
+    ada = world.user()
+    may(world, ada)
+    shown, hidden = document(world, ada), document(world, ada, world.resource(owner_id=ada))
+    world.ask_as(ada)
+    assert [name for name, loops in asked_for(world, "llm.documents") if loops] == ["open_scopes"]
+    world.conn.execute("reset role")
+    world.enter()
+    world.say(ada, "document.read", effect="deny", resource_id=hidden)
+    world.ask_as(ada)
+    assert all(loops == 1 for _, loops in asked_for(world, "llm.documents"))
+    world.conn.execute("reset role")
+    assert seen(world, ada) == {shown}

@@ -8,7 +8,7 @@ from pg_proc as p, decider as d
 where p.proowner = d.oid
   and (p.pronamespace <> 'authz'::regnamespace
        or p.proname <> all (array['check', 'check_many', 'evaluate', 'explain', 'hidden_scopes', 'list_actions',
-                                  'list_resources', 'list_subjects', 'visible_scopes']))
+                                  'list_resources', 'list_subjects', 'open_scopes', 'visible_scopes']))
 union all
 select 'owns a function that is not its definer''s, or has dynamic SQL', p.oid::regprocedure::text
 from pg_proc as p, decider as d
