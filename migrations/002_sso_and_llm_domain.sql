@@ -2234,9 +2234,9 @@ create policy documents_of_my_tenant on llm.documents
     with check (tenant_id = (select platform.current_tenant_id()));
 -- Applications see of it what the user of the context may see (authz.visible_scopes); a service, all of its tenant's.
 create policy documents_that_i_may_see on llm.documents as restrictive for select to enterprise_ai_app
-    using (array[tenant_id, owner_id, id] && (select authz.open_scopes('document.read'))
+    using (array[owner_id, tenant_id, id] && (select authz.open_scopes('document.read'))
            or (select authz.hidden_scopes('document.read')) <> '{}'
-              and array[tenant_id, owner_id, id] && (select authz.visible_scopes('document.read'))
+              and array[owner_id, tenant_id, id] && (select authz.visible_scopes('document.read'))
               and id <> all ((select authz.hidden_scopes('document.read'))::uuid[]));
 grant select on llm.documents to enterprise_ai_app;
 grant insert (tenant_id, id, owner_id, title, media_type, byte_size, content_sha256, storage_uri, attributes)
@@ -2486,9 +2486,9 @@ create policy conversations_of_my_tenant on llm.conversations
     with check (tenant_id = (select platform.current_tenant_id()));
 -- Applications see of it what the user of the context may see (authz.visible_scopes); a service, all of its tenant's.
 create policy conversations_that_i_may_see on llm.conversations as restrictive for select to enterprise_ai_app
-    using (array[tenant_id, user_id, id] && (select authz.open_scopes('conversation.read'))
+    using (array[user_id, tenant_id, id] && (select authz.open_scopes('conversation.read'))
            or (select authz.hidden_scopes('conversation.read')) <> '{}'
-              and array[tenant_id, user_id, id] && (select authz.visible_scopes('conversation.read'))
+              and array[user_id, tenant_id, id] && (select authz.visible_scopes('conversation.read'))
               and id <> all ((select authz.hidden_scopes('conversation.read'))::uuid[]));
 grant select on llm.conversations to enterprise_ai_app;
 grant insert (tenant_id, id, user_id, title) on llm.conversations to enterprise_ai_app;
@@ -2552,9 +2552,9 @@ create policy messages_that_i_may_see on llm.messages as restrictive for select 
         select
         from llm.conversations as c
         where c.tenant_id = messages.tenant_id and c.id = messages.conversation_id
-          and (array[c.tenant_id, c.user_id, c.id] && (select authz.open_scopes('message.read'))
+          and (array[c.user_id, c.tenant_id, c.id] && (select authz.open_scopes('message.read'))
                or (select authz.hidden_scopes('message.read')) <> '{}'
-                  and array[c.tenant_id, c.user_id, c.id] && (select authz.visible_scopes('message.read'))
+                  and array[c.user_id, c.tenant_id, c.id] && (select authz.visible_scopes('message.read'))
                   and c.id <> all ((select authz.hidden_scopes('message.read'))::uuid[]))));
 grant select on llm.messages to enterprise_ai_app;
 -- Ids are the database's: whoever cannot choose them cannot insert two messages that are each other's parent.

@@ -1065,10 +1065,10 @@ create policy analytics_reports_of_my_tenant on analytics.analytics_reports
 -- What is not shared only its owner sees; one that came with the tenant is everybody's who may see reports.
 create policy analytics_reports_that_i_may_see on analytics.analytics_reports
     as restrictive for select to enterprise_ai_app
-    using (array[case when is_shared or owner_id is null then tenant_id end, owner_id, id]
+    using (array[owner_id, case when is_shared or owner_id is null then tenant_id end, id]
                && (select authz.open_scopes('analytics.read'))
            or (select authz.hidden_scopes('analytics.read')) <> '{}'
-              and array[case when is_shared or owner_id is null then tenant_id end, owner_id, id]
+              and array[owner_id, case when is_shared or owner_id is null then tenant_id end, id]
                   && (select authz.visible_scopes('analytics.read'))
               and id <> all ((select authz.hidden_scopes('analytics.read'))::uuid[]));
 grant select, insert, update, delete on analytics.analytics_reports to enterprise_ai_app;
