@@ -113,6 +113,18 @@ declare
     -- Who asks, from where and by which key is not what others would do it with.
     v_others jsonb := v_context - array['user_id', 'actor_id', 'scopes'];
     v_level integer := authz._level(v_context);
+    v_place integer := (select p.place from authz.permissions as p where p.name = list_subjects.permission);
+    -- Few of a tenant's people have a rare permission. Who has it by nothing at all is not looked at further.
+    v_sets uuid[] := array(
+        select s.id
+        from authz.role_sets as s
+        where s.tenant_id = v_tenant_id and authz._rights_at(s.rights, v_place) & 22 > 0);
+    v_groups uuid[] := array(
+        select g.id
+        from identity.groups as g
+        join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = g.id
+        where g.tenant_id = v_tenant_id
+          and (h.role_set_id = any (v_sets) or h.special_roles <> '{}' or authz._rights_at(h.rights, v_place) & 34 > 0));
 begin
     return query
     select h.holder_id
@@ -126,6 +138,8 @@ begin
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
+      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.special_roles <> '{}' or h.has_delegations
+           or authz._rights_at(h.rights, v_place) & 34 > 0)
       and coalesce(
           authz._settled(
               p, t.parent_type, r, list_subjects.resource_id, h.holder_id, v_level, held.is_active,
