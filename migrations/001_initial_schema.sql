@@ -6943,15 +6943,15 @@ begin
     ),
     direct (holder_id, place, says) as (
         select g.user_id, p.place, authz._says_always(
-                   g.effect, g.resource_id is null and not g.is_conditional
-                             and (not p.requires_approval or g.granted_by is null or g.approved_by is not null))
+                   g.effect, g.resource_id is null, g.is_conditional,
+                   not p.requires_approval or g.granted_by is null or g.approved_by is not null)
         from authz.user_permissions as g
         join authz.permissions as p on p.id = g.permission_id
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
         union
         select g.group_id, p.place, authz._says_always(
-                   g.effect, g.resource_id is null and not g.is_conditional
-                             and (not p.requires_approval or g.granted_by is null or g.approved_by is not null))
+                   g.effect, g.resource_id is null, g.is_conditional,
+                   not p.requires_approval or g.granted_by is null or g.approved_by is not null)
         from authz.group_permissions as g
         join authz.permissions as p on p.id = g.permission_id
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
@@ -7052,19 +7052,23 @@ comment on function authz._everyone(uuid) is 'All that every set of roles has fr
 revoke all on function authz._everyone(uuid) from public;
 
 
-create or replace function authz._says_always(effect text, is_plain boolean)
+create or replace function authz._says_always(effect text, is_wide boolean, is_conditional boolean, is_approved boolean)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    select case effect when 'deny' then case when is_plain then 1 else 64 end else case when is_plain then 2 else 32 end end
+    select case
+        when is_wide and is_approved and not is_conditional then case effect when 'deny' then 1 else 2 end
+        else case effect when 'deny' then 64 else 32 end
+    end
 $$;
 
-comment on function authz._says_always(text, boolean) is
-    'What a rule that is given directly says in what is derived: 1 and 2, or 64 and 32 when it depends on anything.';
+comment on function authz._says_always(text, boolean, boolean, boolean) is
+    'What a rule that is given directly says in what is derived, which is about all of the type or not, depends on anything
+or not, and is approved or need not be.';
 
-revoke all on function authz._says_always(text, boolean) from public;
+revoke all on function authz._says_always(text, boolean, boolean, boolean) from public;
 -- <<<
 
 -- >>> sql/authz/derive_changed.sql
@@ -7108,6 +7112,55 @@ comment on function authz._derive_changed() is
 of the changed rows names.';
 
 revoke all on function authz._derive_changed() from public;
+
+
+create or replace function authz._derive_added()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever may share a thing may not write what is derived from it
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_nothing bit varying := authz._no_rights();
+    v_tenant_id uuid;
+    v_context text;
+begin
+    -- Another rule only adds to what is said: those that were given before need not be read, thousands as they may be.
+    for v_tenant_id in select distinct c.tenant_id from changed as c loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        update authz.holders as h
+        set rights = said.before | said.added
+        from (
+            select h.holder_id, substring(h.rights || v_nothing, 1, length(v_nothing)) as before, added.rights as added
+            from (
+                select (c.fields ->> tg_argv[0])::uuid as holder_id,
+                       bit_or(overlay(v_nothing placing authz._says_always(
+                           c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
+                           (c.fields ->> 'is_conditional')::boolean,
+                           not p.requires_approval or c.fields ->> 'granted_by' is null
+                           or c.fields ->> 'approved_by' is not null)::bit(8) from 8 * p.place + 1)) as rights
+                from (
+                    select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
+                ) as c (fields)
+                join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
+                group by 1
+            ) as added
+            join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
+        ) as said
+        where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before;
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._derive_added() is
+    'After-statement trigger: adds rules that are given directly to what the users or the groups that the column (argument)
+names hold.';
+
+revoke all on function authz._derive_added() from public;
 
 
 create or replace function authz._keep_holders()
@@ -7210,8 +7263,8 @@ begin
             ('authz.roles', 'holders', 'tenant_id'),
             ('authz.user_roles', 'holders', 'user_id'),
             ('authz.group_roles', 'holders', 'group_id'),
-            ('authz.user_permissions', 'holders', 'user_id'),
-            ('authz.group_permissions', 'holders', 'group_id'),
+            ('authz.user_permissions', 'what is added', 'user_id'),
+            ('authz.group_permissions', 'what is added', 'group_id'),
             ('authz.delegations', 'holders', 'delegate_id'),
             ('authz.break_glass_events', 'holders', 'user_id'),
             ('identity.group_members', 'holders', 'user_id')
@@ -7221,11 +7274,18 @@ begin
             'create trigger _000_take_turn before insert or update or delete on %s
                  for each row execute function authz._take_turn(%L)', v_source.table_name, v_source.column_name);
         foreach v_event in array array['insert', 'update', 'delete'] loop
-            execute format(
-                'create trigger derive_after_%1$s after %1$s on %2$s referencing %3$s table as changed
-                     for each statement execute function authz._derive_changed(%4$L, %5$L)',
-                v_event, v_source.table_name, case v_event when 'delete' then 'old' else 'new' end,
-                v_source.derives, v_source.column_name);
+            if v_event = 'insert' and v_source.derives = 'what is added' then
+                execute format(
+                    'create trigger derive_after_insert after insert on %s referencing new table as changed
+                         for each statement execute function authz._derive_added(%L)',
+                    v_source.table_name, v_source.column_name);
+            else
+                execute format(
+                    'create trigger derive_after_%1$s after %1$s on %2$s referencing %3$s table as changed
+                         for each statement execute function authz._derive_changed(%4$L, %5$L)',
+                    v_event, v_source.table_name, case v_event when 'delete' then 'old' else 'new' end,
+                    v_source.derives, v_source.column_name);
+            end if;
         end loop;
     end loop;
 end
@@ -13498,11 +13558,12 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._carries(uuid, uuid, integer);
 --   drop function authz._roles_above(uuid, uuid);
 --   drop function authz._derive_changed();
+--   drop function authz._derive_added();
 --   drop function authz._keep_holders();
 --   drop function authz._derive_people();
 --   drop function authz._derive_holders(uuid, uuid[]);
 --   drop function authz._everyone(uuid);
---   drop function authz._says_always(text, boolean);
+--   drop function authz._says_always(text, boolean, boolean, boolean);
 --   drop function authz._drop_unheld_role_sets(uuid, uuid[]);
 --   drop function authz._derive_role_sets_with(uuid, uuid[]);
 --   drop function authz._derive_role_sets(uuid, uuid[]);

@@ -40,6 +40,55 @@ of the changed rows names.';
 revoke all on function authz._derive_changed() from public;
 
 
+create or replace function authz._derive_added()
+    returns trigger
+    language plpgsql
+    volatile
+    parallel unsafe
+    security definer        -- whoever may share a thing may not write what is derived from it
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_nothing bit varying := authz._no_rights();
+    v_tenant_id uuid;
+    v_context text;
+begin
+    -- Another rule only adds to what is said: those that were given before need not be read, thousands as they may be.
+    for v_tenant_id in select distinct c.tenant_id from changed as c loop
+        v_context := authz._enter_tenant(v_tenant_id);
+        update authz.holders as h
+        set rights = said.before | said.added
+        from (
+            select h.holder_id, substring(h.rights || v_nothing, 1, length(v_nothing)) as before, added.rights as added
+            from (
+                select (c.fields ->> tg_argv[0])::uuid as holder_id,
+                       bit_or(overlay(v_nothing placing authz._says_always(
+                           c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
+                           (c.fields ->> 'is_conditional')::boolean,
+                           not p.requires_approval or c.fields ->> 'granted_by' is null
+                           or c.fields ->> 'approved_by' is not null)::bit(8) from 8 * p.place + 1)) as rights
+                from (
+                    select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
+                ) as c (fields)
+                join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
+                group by 1
+            ) as added
+            join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
+        ) as said
+        where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before;
+        perform authz._leave_tenant(v_context);
+    end loop;
+    return null;
+end
+$$;
+
+comment on function authz._derive_added() is
+    'After-statement trigger: adds rules that are given directly to what the users or the groups that the column (argument)
+names hold.';
+
+revoke all on function authz._derive_added() from public;
+
+
 create or replace function authz._keep_holders()
     returns trigger
     language plpgsql

@@ -61,15 +61,15 @@ begin
     ),
     direct (holder_id, place, says) as (
         select g.user_id, p.place, authz._says_always(
-                   g.effect, g.resource_id is null and not g.is_conditional
-                             and (not p.requires_approval or g.granted_by is null or g.approved_by is not null))
+                   g.effect, g.resource_id is null, g.is_conditional,
+                   not p.requires_approval or g.granted_by is null or g.approved_by is not null)
         from authz.user_permissions as g
         join authz.permissions as p on p.id = g.permission_id
         where g.tenant_id = _derive_holders.tenant_id and g.user_id = any (_derive_holders.holder_ids)
         union
         select g.group_id, p.place, authz._says_always(
-                   g.effect, g.resource_id is null and not g.is_conditional
-                             and (not p.requires_approval or g.granted_by is null or g.approved_by is not null))
+                   g.effect, g.resource_id is null, g.is_conditional,
+                   not p.requires_approval or g.granted_by is null or g.approved_by is not null)
         from authz.group_permissions as g
         join authz.permissions as p on p.id = g.permission_id
         where g.tenant_id = _derive_holders.tenant_id and g.group_id = any (_derive_holders.holder_ids)
@@ -170,16 +170,20 @@ comment on function authz._everyone(uuid) is 'All that every set of roles has fr
 revoke all on function authz._everyone(uuid) from public;
 
 
-create or replace function authz._says_always(effect text, is_plain boolean)
+create or replace function authz._says_always(effect text, is_wide boolean, is_conditional boolean, is_approved boolean)
     returns integer
     language sql
     immutable
     parallel safe
 as $$
-    select case effect when 'deny' then case when is_plain then 1 else 64 end else case when is_plain then 2 else 32 end end
+    select case
+        when is_wide and is_approved and not is_conditional then case effect when 'deny' then 1 else 2 end
+        else case effect when 'deny' then 64 else 32 end
+    end
 $$;
 
-comment on function authz._says_always(text, boolean) is
-    'What a rule that is given directly says in what is derived: 1 and 2, or 64 and 32 when it depends on anything.';
+comment on function authz._says_always(text, boolean, boolean, boolean) is
+    'What a rule that is given directly says in what is derived, which is about all of the type or not, depends on anything
+or not, and is approved or need not be.';
 
-revoke all on function authz._says_always(text, boolean) from public;
+revoke all on function authz._says_always(text, boolean, boolean, boolean) from public;

@@ -73,7 +73,20 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
     def change(mine: World, dice: random.Random) -> None:
         role, other, user, group = (dice.choice(x) for x in (roles, roles, users, groups))
         what = dice.choice(
-            ["carry", "drop", "inherit", "cut", "give", "take", "join", "leave", "move", "status"]
+            [
+                "carry",
+                "drop",
+                "inherit",
+                "cut",
+                "give",
+                "take",
+                "join",
+                "leave",
+                "move",
+                "status",
+                "say",
+                "unsay",
+            ]
         )
         if what == "carry":
             mine.carry(
@@ -85,12 +98,22 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
             mine.give(user, role)
         elif what == "join":
             mine.join(group, user)
+        elif what == "say":
+            holder = dice.choice([{"user_id": user}, {"group_id": group}])
+            mine.insert(
+                f"authz.{next(iter(holder)).replace('_id', '_permissions')}",
+                permission_id=dice.choice(["document.read", "document.update"]),
+                effect=dice.choice(["allow", "deny"]),
+                condition=dice.choice([None, "strict $.env.a == 1"]),
+                **holder,
+            )
         else:
             mine.conn.execute(
                 {
                     "drop": "delete from authz.role_permissions where role_id = %(role)s",
                     "cut": "delete from authz.role_inheritance where role_id = %(role)s or parent_id = %(role)s",
                     "take": "delete from authz.user_roles where user_id = %(user)s",
+                    "unsay": "delete from authz.user_permissions where user_id = %(user)s",
                     "leave": "delete from identity.group_members where group_id = %(group)s",
                     "move": "update identity.groups set parent_id = %(parent)s where id = %(group)s",
                     "status": "update identity.users set status = %(status)s where id = %(user)s",
