@@ -113,7 +113,9 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
                     "drop": "delete from authz.role_permissions where role_id = %(role)s",
                     "cut": "delete from authz.role_inheritance where role_id = %(role)s or parent_id = %(role)s",
                     "take": "delete from authz.user_roles where user_id = %(user)s",
-                    "unsay": "delete from authz.user_permissions where user_id = %(user)s",
+                    "unsay": "delete from authz.user_permissions where id = (select id from authz.user_permissions"
+                    " where user_id = %(user)s order by id desc limit 1)",
+                    "unsay to all": "delete from authz.group_permissions where group_id = %(group)s",
                     "leave": "delete from identity.group_members where group_id = %(group)s",
                     "move": "update identity.groups set parent_id = %(parent)s where id = %(group)s",
                     "status": "update identity.users set status = %(status)s where id = %(user)s",
