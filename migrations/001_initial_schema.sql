@@ -6792,38 +6792,51 @@ as $$
 declare
     v_everyone record;
     v_nothing bit varying := authz._no_rights();
+    v_of_everyone bit varying;
 begin
+    if _derive_role_sets.set_ids = '{}' then
+        return;
+    end if;
     select h.is_active, h.rights, s.roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
     where h.tenant_id = _derive_role_sets.tenant_id and h.holder_id = _derive_role_sets.tenant_id;
 
+    select bit_or(substring(said.rights || v_nothing, 1, length(v_nothing)))
+    into v_of_everyone
+    from (
+        select v_everyone.rights
+        union all
+        select r.rights
+        from authz.role_rights as r
+        where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (v_everyone.roles)
+    ) as said;
+
     update authz.role_sets as s
     set is_active = v_everyone.is_active,
         rights = derived.rights
     from (
-        -- What was derived before the youngest permissions were there is shorter.
-        select s.id, bit_or(substring(said.rights || v_nothing, 1, length(v_nothing))) as rights
-        from authz.role_sets as s
-        cross join lateral (
-            select v_everyone.rights
-            union all
-            select r.rights
+        select s.id, coalesce(bit_or(own.rights), v_of_everyone) | v_of_everyone as rights
+        from unnest(_derive_role_sets.set_ids) as asked (id)
+        join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = asked.id
+        left join lateral unnest(s.roles) as role (id) on true
+        left join (
+            -- Once each: there are many sets of few roles.
+            select r.role_id, substring(r.rights || v_nothing, 1, length(v_nothing)) as rights
             from authz.role_rights as r
-            where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (s.roles || v_everyone.roles)
-        ) as said
-        where s.tenant_id = _derive_role_sets.tenant_id
-          and (_derive_role_sets.set_ids is null or s.id = any (_derive_role_sets.set_ids))
+            where r.tenant_id = _derive_role_sets.tenant_id
+            offset 0
+        ) as own on own.role_id = role.id
         group by s.id
     ) as derived
     where s.tenant_id = _derive_role_sets.tenant_id and s.id = derived.id
-      and (s.is_active, s.rights) is distinct from (v_everyone.is_active, derived.rights);
+      and (s.is_active <> v_everyone.is_active or s.rights <> derived.rights);
 end
 $$;
 
 comment on function authz._derive_role_sets(uuid, uuid[]) is
-    'Derive anew what these sets of roles come to; null: all of the tenant.';
+    'Derive anew what these sets of roles come to.';
 
 revoke all on function authz._derive_role_sets(uuid, uuid[]) from public;
 
@@ -7012,16 +7025,15 @@ begin
 
     perform authz._drop_unheld_role_sets(_derive_holders.tenant_id, v_sets);
     if authz._everyone(_derive_holders.tenant_id) is distinct from v_everyone then
-        perform authz._derive_role_sets(_derive_holders.tenant_id, null);
+        perform authz._derive_role_sets(_derive_holders.tenant_id, array(
+            select s.id from authz.role_sets as s where s.tenant_id = _derive_holders.tenant_id));
     else
         perform authz._derive_role_sets(_derive_holders.tenant_id, array(
-            select s.id
-            from authz.role_sets as s
-            where s.tenant_id = _derive_holders.tenant_id and s.rights = ''::bit varying
-              and s.id in (
-                  select h.role_set_id
-                  from authz.holders as h
-                  where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids))));
+            select distinct s.id
+            from authz.holders as h
+            join authz.role_sets as s on s.tenant_id = _derive_holders.tenant_id and s.id = h.role_set_id
+            where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids)
+              and s.rights = ''::bit varying));
     end if;
 end
 $$;

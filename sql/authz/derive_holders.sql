@@ -130,16 +130,15 @@ begin
 
     perform authz._drop_unheld_role_sets(_derive_holders.tenant_id, v_sets);
     if authz._everyone(_derive_holders.tenant_id) is distinct from v_everyone then
-        perform authz._derive_role_sets(_derive_holders.tenant_id, null);
+        perform authz._derive_role_sets(_derive_holders.tenant_id, array(
+            select s.id from authz.role_sets as s where s.tenant_id = _derive_holders.tenant_id));
     else
         perform authz._derive_role_sets(_derive_holders.tenant_id, array(
-            select s.id
-            from authz.role_sets as s
-            where s.tenant_id = _derive_holders.tenant_id and s.rights = ''::bit varying
-              and s.id in (
-                  select h.role_set_id
-                  from authz.holders as h
-                  where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids))));
+            select distinct s.id
+            from authz.holders as h
+            join authz.role_sets as s on s.tenant_id = _derive_holders.tenant_id and s.id = h.role_set_id
+            where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids)
+              and s.rights = ''::bit varying));
     end if;
 end
 $$;

@@ -26,38 +26,51 @@ as $$
 declare
     v_everyone record;
     v_nothing bit varying := authz._no_rights();
+    v_of_everyone bit varying;
 begin
+    if _derive_role_sets.set_ids = '{}' then
+        return;
+    end if;
     select h.is_active, h.rights, s.roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
     where h.tenant_id = _derive_role_sets.tenant_id and h.holder_id = _derive_role_sets.tenant_id;
 
+    select bit_or(substring(said.rights || v_nothing, 1, length(v_nothing)))
+    into v_of_everyone
+    from (
+        select v_everyone.rights
+        union all
+        select r.rights
+        from authz.role_rights as r
+        where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (v_everyone.roles)
+    ) as said;
+
     update authz.role_sets as s
     set is_active = v_everyone.is_active,
         rights = derived.rights
     from (
-        -- What was derived before the youngest permissions were there is shorter.
-        select s.id, bit_or(substring(said.rights || v_nothing, 1, length(v_nothing))) as rights
-        from authz.role_sets as s
-        cross join lateral (
-            select v_everyone.rights
-            union all
-            select r.rights
+        select s.id, coalesce(bit_or(own.rights), v_of_everyone) | v_of_everyone as rights
+        from unnest(_derive_role_sets.set_ids) as asked (id)
+        join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = asked.id
+        left join lateral unnest(s.roles) as role (id) on true
+        left join (
+            -- Once each: there are many sets of few roles.
+            select r.role_id, substring(r.rights || v_nothing, 1, length(v_nothing)) as rights
             from authz.role_rights as r
-            where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (s.roles || v_everyone.roles)
-        ) as said
-        where s.tenant_id = _derive_role_sets.tenant_id
-          and (_derive_role_sets.set_ids is null or s.id = any (_derive_role_sets.set_ids))
+            where r.tenant_id = _derive_role_sets.tenant_id
+            offset 0
+        ) as own on own.role_id = role.id
         group by s.id
     ) as derived
     where s.tenant_id = _derive_role_sets.tenant_id and s.id = derived.id
-      and (s.is_active, s.rights) is distinct from (v_everyone.is_active, derived.rights);
+      and (s.is_active <> v_everyone.is_active or s.rights <> derived.rights);
 end
 $$;
 
 comment on function authz._derive_role_sets(uuid, uuid[]) is
-    'Derive anew what these sets of roles come to; null: all of the tenant.';
+    'Derive anew what these sets of roles come to.';
 
 revoke all on function authz._derive_role_sets(uuid, uuid[]) from public;
 

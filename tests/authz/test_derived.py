@@ -20,7 +20,7 @@ select (select array_agg(r order by r.role_id) from authz.role_rights as r
 ANEW = """
 select authz._derive_roles(%(t)s, array(select id from authz.roles)),
        authz._derive_holders(%(t)s, array(select holder_id from authz.holders)),
-       authz._derive_role_sets(%(t)s, null)
+       authz._derive_role_sets(%(t)s, array(select id from authz.role_sets))
 """
 # Sets that nobody holds but the one without roles, holders without a set, and ids that are not those of the roles.
 AMISS = """
