@@ -93,7 +93,9 @@ begin
         end if;
     end loop;
 
-    v_decision.missing := array(select distinct m from unnest(v_missing) as m order by m);
+    if v_missing <> '{}' then
+        v_decision.missing := array(select distinct m from unnest(v_missing) as m order by m);
+    end if;
     if v_denied then
         return v_decision;
     elsif not v_allowed then
