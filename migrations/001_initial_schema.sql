@@ -6536,14 +6536,14 @@ create policy role_sets_of_my_tenant on authz.role_sets
 grant select on authz.role_sets to enterprise_ai_app;
 
 create table authz.holders (
-    tenant_id       uuid        not null,
-    holder_id       uuid        not null,
-    is_active       boolean     not null,
-    groups          uuid[]      not null,
-    role_set_id     uuid        not null,
-    special_roles   uuid[]      not null,
-    rights          bit varying not null,
-    has_delegations boolean     not null,
+    tenant_id         uuid        not null,
+    holder_id         uuid        not null,
+    is_active         boolean     not null,
+    groups            uuid[]      not null,
+    role_set_id       uuid        not null,
+    has_special_roles boolean     not null,
+    rights            bit varying not null,
+    has_delegations   boolean     not null,
 
     constraint holders_pkey primary key (tenant_id, holder_id),
     constraint holders_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
@@ -6556,8 +6556,8 @@ comment on table authz.holders is
     'One row for each user and group, and one under the tenant''s own id for everyone: what it holds by itself.';
 comment on column authz.holders.groups is 'The groups that a user is in, and those these lie within.';
 comment on column authz.holders.role_set_id is 'The roles held in the whole tenant, always.';
-comment on column authz.holders.special_roles is
-    'Roles held at times, under a condition or on a resource, or taken in an emergency.';
+comment on column authz.holders.has_special_roles is
+    'There are roles held at times, under a condition or on a resource, or taken in an emergency.';
 comment on column authz.holders.rights is
     'What is given to this holder directly, as in authz.role_rights, and 32 where rules may allow and 64 where rules may
 deny a permission that depend on a time, a condition, a resource or an approval. Empty when there is nothing. For
@@ -6994,8 +6994,7 @@ begin
         select f.holder_id, bool_or(f.is_active) as is_active,
                coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}') as groups,
                coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}') as roles,
-               coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}')
-                   as special_roles,
+               bool_or(f.role_id is not null and not f.is_plain) as has_special_roles,
                coalesce(bit_or(f.rights), '') as rights,
                bool_or(f.is_delegated) as has_delegations
         from facts as f
@@ -7011,15 +7010,15 @@ begin
         on conflict on constraint role_sets_pkey do nothing
     )
     insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
-    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.special_roles,
+        tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
+    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.has_special_roles,
            d.rights, d.has_delegations
     from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
             role_set_id = excluded.role_set_id,
-            special_roles = excluded.special_roles,
+            has_special_roles = excluded.has_special_roles,
             rights = excluded.rights,
             has_delegations = excluded.has_delegations;
 
@@ -7261,10 +7260,10 @@ begin
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
+                tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
-                   '{}', authz._role_set_id('{}'), '{}', '', false
+                   '{}', authz._role_set_id('{}'), false, '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)
@@ -8599,37 +8598,65 @@ grant execute on function authz._of_holder(authz.holders, bit varying, integer) 
 
 create or replace function authz._at_times(
     tenant_id uuid,
-    role_ids uuid[],
+    holder_id uuid,
     place integer,
+    at timestamptz,
     out rights integer)
     returns setof integer
     language sql
     stable
     parallel restricted
 as $$
-    select case when carried.rights & 9 > 0 then 8 else 0 end | case when carried.rights & 22 > 0 then 16 else 0 end
+    select coalesce(bit_or(case
+               when not given.is_by_time_alone or _at_times.at is null then
+                   case when carried.rights & 9 > 0 then 8 else 0 end | case when carried.rights & 22 > 0 then 16 else 0 end
+               when (given.valid_from <= _at_times.at) is not false and (given.valid_until > _at_times.at) is not false then
+                   carried.rights
+               else 0
+           end), 0)
     from (
-        -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
-        select coalesce(bit_or((
-                   select authz._rights_at(r.rights, _at_times.place)
-                   from authz.role_rights as r
-                   where r.tenant_id = _at_times.tenant_id and r.role_id = role.id)), 0) as rights
-        from (select unnest(_at_times.role_ids) as id) as role
+        select a.role_id, a.valid_from, a.valid_until,
+               a.resource_id is null
+               and num_nonnulls(a.condition, a.networks, a.minimum_authentication_level, a.windows) = 0 as is_by_time_alone
+        from authz.user_roles as a
+        where a.tenant_id = _at_times.tenant_id and a.user_id = _at_times.holder_id
+          and (a.is_conditional or a.resource_id is not null)
+        union all
+        select a.role_id, a.valid_from, a.valid_until,
+               a.resource_id is null
+               and num_nonnulls(a.condition, a.networks, a.minimum_authentication_level, a.windows) = 0
+        from authz.group_roles as a
+        where a.tenant_id = _at_times.tenant_id and a.group_id = _at_times.holder_id
+          and (a.is_conditional or a.resource_id is not null)
+        union all
+        -- Whoever acts in an emergency is told so: that takes the whole decision.
+        select b.role_id, null, null, false
+        from authz.break_glass_events as b
+        where b.tenant_id = _at_times.tenant_id and b.user_id = _at_times.holder_id
+    ) as given
+    cross join lateral (
+        select authz._rights_at(r.rights, _at_times.place) as rights
+        from authz.role_rights as r
+        where r.tenant_id = _at_times.tenant_id and r.role_id = given.role_id
         offset 0
     ) as carried
+    offset 0
 $$;
 
-comment on function authz._at_times(uuid, uuid[], integer) is
-    'What roles that are held at times may come to for the permission at a place: 8 may be denied, 16 may be allowed.';
+comment on function authz._at_times(uuid, uuid, integer, timestamptz) is
+    'What a user or a group has of the permission at a place by roles that they do not hold always and everywhere: what
+hangs on the time alone as it is at that time, of all else 8 where it may deny and 16 where it may allow; without a time
+all of it so.';
 
-revoke all on function authz._at_times(uuid, uuid[], integer) from public;
-grant execute on function authz._at_times(uuid, uuid[], integer) to enterprise_ai_decider;
+revoke all on function authz._at_times(uuid, uuid, integer, timestamptz) from public;
+grant execute on function authz._at_times(uuid, uuid, integer, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
     place integer,
+    at timestamptz,
     out is_active boolean,
     out rights integer,
     out groups uuid[])
@@ -8641,18 +8668,23 @@ as $$
     select mine.is_active and mine_together.is_active,
            authz._of_holder(mine, mine_together.rights, _held.place)
            | case
-               when mine.special_roles = '{}' then 0
+               when not mine.has_special_roles then 0
                else (select at_times.rights
-                     from authz._at_times(_held.tenant_id, mine.special_roles, _held.place) as at_times)
+                     from authz._at_times(_held.tenant_id, _held.user_id, _held.place, _held.at) as at_times)
            end
            | case
                when mine.groups = '{}' then 0
                else (select coalesce(bit_or(
-                                authz._of_holder(g, together.rights, _held.place) | at_times.rights), 0)
+                                authz._of_holder(g, together.rights, _held.place)
+                                | case
+                                    when not g.has_special_roles then 0
+                                    else (select at_times.rights
+                                          from authz._at_times(_held.tenant_id, g.holder_id, _held.place, _held.at)
+                                              as at_times)
+                                end), 0)
                      from authz.holders as g
                      join authz.role_sets as together
                          on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
-                     cross join lateral authz._at_times(_held.tenant_id, g.special_roles, _held.place) as at_times
                      where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups))
            end,
            mine.groups
@@ -8663,12 +8695,13 @@ as $$
     offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._held(uuid, uuid, integer) is
+comment on function authz._held(uuid, uuid, integer, timestamptz) is
     'What a user, by all that they hold, has of the permission at a place. rights: as authz._rights_at
-has them, and 32 and 64 when rules that are given to the user or a group directly may allow or deny it besides.';
+has them at that time (null: as they are at any), and 32 and 64 when rules that are given to the user or a group directly
+may allow or deny it besides.';
 
-revoke all on function authz._held(uuid, uuid, integer) from public;
-grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
+revoke all on function authz._held(uuid, uuid, integer, timestamptz) from public;
+grant execute on function authz._held(uuid, uuid, integer, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._says(effect text, is_conditional boolean, is_here boolean)
@@ -8851,7 +8884,7 @@ begin
     into v_standing.permission_id, v_place, v_standing.resource_type, v_standing.requires_approval, v_level
     from authz.permissions as p
     where p.name = _standing.permission;
-    select h.is_active and together.is_active, h.groups, h.groups = '{}' and h.special_roles = '{}',
+    select h.is_active and together.is_active, h.groups, h.groups = '{}' and not h.has_special_roles,
            authz._of_holder(h, together.rights, v_place)
     into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
     from authz.holders as h
@@ -8865,7 +8898,7 @@ begin
     if not v_is_alone then
         select held.rights
         into v_standing.rights
-        from authz._held(_standing.tenant_id, _standing.subject_id, v_place) as held;
+        from authz._held(_standing.tenant_id, _standing.subject_id, v_place, statement_timestamp()) as held;
     end if;
     return v_standing;
 end
@@ -9070,7 +9103,7 @@ begin
     left join authz.permissions as p on p.name = a.permission and not v_is_limited
     left join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
-    left join lateral authz._held(v_tenant_id, who.id, p.place) as held on true
+    left join lateral authz._held(v_tenant_id, who.id, p.place, statement_timestamp()) as held on true
     cross join lateral authz._said(v_tenant_id, who.id, held.rights, held.groups, p.id, r.ancestors, a.resource_id)
         as direct;
     return coalesce(v_answers, '{}');
@@ -9721,7 +9754,7 @@ begin
     join authz.resources as r on r.tenant_id = v_tenant_id and r.id = candidate.id
     join authz.permissions as p on p.name = list_resources.permission
     join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.place, statement_timestamp()) as held
     cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights, held.groups, p.id, r.ancestors, r.id)
         as direct
     where coalesce(
@@ -9779,7 +9812,7 @@ declare
         from identity.groups as g
         join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = g.id
         where g.tenant_id = v_tenant_id
-          and (h.role_set_id = any (v_sets) or h.special_roles <> '{}' or authz._rights_at(h.rights, v_place) & 34 > 0));
+          and (h.role_set_id = any (v_sets) or h.has_special_roles or authz._rights_at(h.rights, v_place) & 34 > 0));
 begin
     return query
     select h.holder_id
@@ -9788,12 +9821,12 @@ begin
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.place, statement_timestamp()) as held
     cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights, held.groups, p.id, r.ancestors,
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
-      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.special_roles <> '{}' or h.has_delegations
+      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.has_special_roles or h.has_delegations
            or authz._rights_at(h.rights, v_place) & 34 > 0)
       and coalesce(
           authz._settled(
@@ -10710,7 +10743,8 @@ begin
     select p.name into v_lacking
     from authz.role_rights as carried
     join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
-    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.place) as held
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.place, null)
+        as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.rights & 1 > 0
            or held.rights & 2 = 0
@@ -13288,7 +13322,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p.place, null) as held
     where held.rights & 1 > 0 or held.rights & 2 = 0 and not (c.only_own and held.rights & 4 > 0)
     order by p.id
     limit 1;
@@ -13584,7 +13618,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop trigger _000_take_turn on identity.users;
 --   drop trigger derive on identity.tenants;
 --   drop trigger _000_take_turn on identity.tenants;
---   drop function authz._held(uuid, uuid, integer);
+--   drop function authz._held(uuid, uuid, integer, timestamptz);
 --   drop function authz._of_holder(authz.holders, bit varying, integer);
 --   drop function authz._settled(authz.permissions, text, authz.resources, uuid, uuid, integer, boolean, integer, integer);
 --   drop table authz.holders;
@@ -13682,7 +13716,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._shared(uuid, uuid, authz.standing);
 --   drop function authz._places(uuid, uuid, integer, text);
 --   drop function authz._asks_about_resources(uuid, uuid, integer, jsonb);
---   drop function authz._at_times(uuid, uuid[], integer);
+--   drop function authz._at_times(uuid, uuid, integer, timestamptz);
 --   drop function authz._is_allowed(jsonb, uuid, uuid, text, uuid, jsonb);
 --   drop function authz._said(uuid, uuid, integer, uuid[], integer, uuid[], uuid);
 --   drop function authz._said_to_user(uuid, uuid, integer, uuid[], uuid);

@@ -45,7 +45,7 @@ begin
     left join authz.permissions as p on p.name = a.permission and not v_is_limited
     left join authz.resource_types as t on t.name = p.resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
-    left join lateral authz._held(v_tenant_id, who.id, p.place) as held on true
+    left join lateral authz._held(v_tenant_id, who.id, p.place, statement_timestamp()) as held on true
     cross join lateral authz._said(v_tenant_id, who.id, held.rights, held.groups, p.id, r.ancestors, a.resource_id)
         as direct;
     return coalesce(v_answers, '{}');

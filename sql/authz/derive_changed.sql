@@ -175,10 +175,10 @@ begin
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
+                tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
-                   '{}', authz._role_set_id('{}'), '{}', '', false
+                   '{}', authz._role_set_id('{}'), false, '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)

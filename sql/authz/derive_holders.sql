@@ -99,8 +99,7 @@ begin
         select f.holder_id, bool_or(f.is_active) as is_active,
                coalesce(array_agg(f.group_id order by f.group_id) filter (where f.group_id is not null), '{}') as groups,
                coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and f.is_plain), '{}') as roles,
-               coalesce(array_agg(distinct f.role_id) filter (where f.role_id is not null and not f.is_plain), '{}')
-                   as special_roles,
+               bool_or(f.role_id is not null and not f.is_plain) as has_special_roles,
                coalesce(bit_or(f.rights), '') as rights,
                bool_or(f.is_delegated) as has_delegations
         from facts as f
@@ -116,15 +115,15 @@ begin
         on conflict on constraint role_sets_pkey do nothing
     )
     insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, role_set_id, special_roles, rights, has_delegations)
-    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.special_roles,
+        tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
+    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.has_special_roles,
            d.rights, d.has_delegations
     from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
             groups = excluded.groups,
             role_set_id = excluded.role_set_id,
-            special_roles = excluded.special_roles,
+            has_special_roles = excluded.has_special_roles,
             rights = excluded.rights,
             has_delegations = excluded.has_delegations;
 

@@ -77,7 +77,8 @@ begin
     select p.name into v_lacking
     from authz.role_rights as carried
     join authz.permissions as p on authz._rights_at(carried.rights, p.place) & 30 > 0
-    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.place) as held
+    cross join lateral authz._held((context ->> 'tenant_id')::uuid, (context ->> 'user_id')::uuid, p.place, null)
+        as held
     where carried.tenant_id = (context ->> 'tenant_id')::uuid and carried.role_id = _refuse_excess.role_id
       and (held.rights & 1 > 0
            or held.rights & 2 = 0

@@ -66,7 +66,7 @@ begin
     join authz.resources as r on r.tenant_id = v_tenant_id and r.id = candidate.id
     join authz.permissions as p on p.name = list_resources.permission
     join authz.resource_types as t on t.name = p.resource_type
-    cross join lateral authz._held(v_tenant_id, v_subject_id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, v_subject_id, p.place, statement_timestamp()) as held
     cross join lateral authz._said(v_tenant_id, v_subject_id, held.rights, held.groups, p.id, r.ancestors, r.id)
         as direct
     where coalesce(
@@ -124,7 +124,7 @@ declare
         from identity.groups as g
         join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = g.id
         where g.tenant_id = v_tenant_id
-          and (h.role_set_id = any (v_sets) or h.special_roles <> '{}' or authz._rights_at(h.rights, v_place) & 34 > 0));
+          and (h.role_set_id = any (v_sets) or h.has_special_roles or authz._rights_at(h.rights, v_place) & 34 > 0));
 begin
     return query
     select h.holder_id
@@ -133,12 +133,12 @@ begin
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = list_subjects.resource_id
     join authz.holders as h on h.tenant_id = v_tenant_id and h.is_active
     join identity.users as u on u.tenant_id = v_tenant_id and u.id = h.holder_id
-    cross join lateral authz._held(v_tenant_id, h.holder_id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, h.holder_id, p.place, statement_timestamp()) as held
     cross join lateral authz._said(v_tenant_id, h.holder_id, held.rights, held.groups, p.id, r.ancestors,
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
-      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.special_roles <> '{}' or h.has_delegations
+      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.has_special_roles or h.has_delegations
            or authz._rights_at(h.rights, v_place) & 34 > 0)
       and coalesce(
           authz._settled(

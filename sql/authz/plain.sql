@@ -39,37 +39,65 @@ grant execute on function authz._of_holder(authz.holders, bit varying, integer) 
 
 create or replace function authz._at_times(
     tenant_id uuid,
-    role_ids uuid[],
+    holder_id uuid,
     place integer,
+    at timestamptz,
     out rights integer)
     returns setof integer
     language sql
     stable
     parallel restricted
 as $$
-    select case when carried.rights & 9 > 0 then 8 else 0 end | case when carried.rights & 22 > 0 then 16 else 0 end
+    select coalesce(bit_or(case
+               when not given.is_by_time_alone or _at_times.at is null then
+                   case when carried.rights & 9 > 0 then 8 else 0 end | case when carried.rights & 22 > 0 then 16 else 0 end
+               when (given.valid_from <= _at_times.at) is not false and (given.valid_until > _at_times.at) is not false then
+                   carried.rights
+               else 0
+           end), 0)
     from (
-        -- Each by its key. Asked for any of a list, the planner reads all roles of a tenant that has few.
-        select coalesce(bit_or((
-                   select authz._rights_at(r.rights, _at_times.place)
-                   from authz.role_rights as r
-                   where r.tenant_id = _at_times.tenant_id and r.role_id = role.id)), 0) as rights
-        from (select unnest(_at_times.role_ids) as id) as role
+        select a.role_id, a.valid_from, a.valid_until,
+               a.resource_id is null
+               and num_nonnulls(a.condition, a.networks, a.minimum_authentication_level, a.windows) = 0 as is_by_time_alone
+        from authz.user_roles as a
+        where a.tenant_id = _at_times.tenant_id and a.user_id = _at_times.holder_id
+          and (a.is_conditional or a.resource_id is not null)
+        union all
+        select a.role_id, a.valid_from, a.valid_until,
+               a.resource_id is null
+               and num_nonnulls(a.condition, a.networks, a.minimum_authentication_level, a.windows) = 0
+        from authz.group_roles as a
+        where a.tenant_id = _at_times.tenant_id and a.group_id = _at_times.holder_id
+          and (a.is_conditional or a.resource_id is not null)
+        union all
+        -- Whoever acts in an emergency is told so: that takes the whole decision.
+        select b.role_id, null, null, false
+        from authz.break_glass_events as b
+        where b.tenant_id = _at_times.tenant_id and b.user_id = _at_times.holder_id
+    ) as given
+    cross join lateral (
+        select authz._rights_at(r.rights, _at_times.place) as rights
+        from authz.role_rights as r
+        where r.tenant_id = _at_times.tenant_id and r.role_id = given.role_id
         offset 0
     ) as carried
+    offset 0
 $$;
 
-comment on function authz._at_times(uuid, uuid[], integer) is
-    'What roles that are held at times may come to for the permission at a place: 8 may be denied, 16 may be allowed.';
+comment on function authz._at_times(uuid, uuid, integer, timestamptz) is
+    'What a user or a group has of the permission at a place by roles that they do not hold always and everywhere: what
+hangs on the time alone as it is at that time, of all else 8 where it may deny and 16 where it may allow; without a time
+all of it so.';
 
-revoke all on function authz._at_times(uuid, uuid[], integer) from public;
-grant execute on function authz._at_times(uuid, uuid[], integer) to enterprise_ai_decider;
+revoke all on function authz._at_times(uuid, uuid, integer, timestamptz) from public;
+grant execute on function authz._at_times(uuid, uuid, integer, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._held(
     tenant_id uuid,
     user_id uuid,
     place integer,
+    at timestamptz,
     out is_active boolean,
     out rights integer,
     out groups uuid[])
@@ -81,18 +109,23 @@ as $$
     select mine.is_active and mine_together.is_active,
            authz._of_holder(mine, mine_together.rights, _held.place)
            | case
-               when mine.special_roles = '{}' then 0
+               when not mine.has_special_roles then 0
                else (select at_times.rights
-                     from authz._at_times(_held.tenant_id, mine.special_roles, _held.place) as at_times)
+                     from authz._at_times(_held.tenant_id, _held.user_id, _held.place, _held.at) as at_times)
            end
            | case
                when mine.groups = '{}' then 0
                else (select coalesce(bit_or(
-                                authz._of_holder(g, together.rights, _held.place) | at_times.rights), 0)
+                                authz._of_holder(g, together.rights, _held.place)
+                                | case
+                                    when not g.has_special_roles then 0
+                                    else (select at_times.rights
+                                          from authz._at_times(_held.tenant_id, g.holder_id, _held.place, _held.at)
+                                              as at_times)
+                                end), 0)
                      from authz.holders as g
                      join authz.role_sets as together
                          on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
-                     cross join lateral authz._at_times(_held.tenant_id, g.special_roles, _held.place) as at_times
                      where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups))
            end,
            mine.groups
@@ -103,12 +136,13 @@ as $$
     offset 0    -- found out once, however often it is looked at
 $$;
 
-comment on function authz._held(uuid, uuid, integer) is
+comment on function authz._held(uuid, uuid, integer, timestamptz) is
     'What a user, by all that they hold, has of the permission at a place. rights: as authz._rights_at
-has them, and 32 and 64 when rules that are given to the user or a group directly may allow or deny it besides.';
+has them at that time (null: as they are at any), and 32 and 64 when rules that are given to the user or a group directly
+may allow or deny it besides.';
 
-revoke all on function authz._held(uuid, uuid, integer) from public;
-grant execute on function authz._held(uuid, uuid, integer) to enterprise_ai_decider;
+revoke all on function authz._held(uuid, uuid, integer, timestamptz) from public;
+grant execute on function authz._held(uuid, uuid, integer, timestamptz) to enterprise_ai_decider;
 
 
 create or replace function authz._says(effect text, is_conditional boolean, is_here boolean)

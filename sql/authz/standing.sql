@@ -18,7 +18,7 @@ begin
     into v_standing.permission_id, v_place, v_standing.resource_type, v_standing.requires_approval, v_level
     from authz.permissions as p
     where p.name = _standing.permission;
-    select h.is_active and together.is_active, h.groups, h.groups = '{}' and h.special_roles = '{}',
+    select h.is_active and together.is_active, h.groups, h.groups = '{}' and not h.has_special_roles,
            authz._of_holder(h, together.rights, v_place)
     into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
     from authz.holders as h
@@ -32,7 +32,7 @@ begin
     if not v_is_alone then
         select held.rights
         into v_standing.rights
-        from authz._held(_standing.tenant_id, _standing.subject_id, v_place) as held;
+        from authz._held(_standing.tenant_id, _standing.subject_id, v_place, statement_timestamp()) as held;
     end if;
     return v_standing;
 end

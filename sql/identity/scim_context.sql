@@ -96,7 +96,7 @@ begin
     select p.name into v_lacking
     from carried as c
     join authz.permissions as p on p.id = c.permission_id
-    cross join lateral authz._held(v_tenant_id, v_user_id, p.place) as held
+    cross join lateral authz._held(v_tenant_id, v_user_id, p.place, null) as held
     where held.rights & 1 > 0 or held.rights & 2 = 0 and not (c.only_own and held.rights & 4 > 0)
     order by p.id
     limit 1;

@@ -382,3 +382,46 @@ def test_the_scopes_of_a_key_limit_what_its_user_may(world, ada):
     assert world.decide(ada, READ, scopes=[READ]).effect == "allow"
     assert world.decide(ada, READ, scopes=[WRITE]).effect == "deny"
     assert world.decide(ada, READ, scopes=[]).effect == "deny"
+
+
+BY_TIME = [
+    (None, -1, False),
+    (None, 1, True),
+    (1, None, False),
+    (-1, None, True),
+    (-2, -1, False),
+    (-1, 1, True),
+]
+
+
+@pytest.mark.parametrize("effect", ["allow", "deny"])
+@pytest.mark.parametrize("held_by", ["user", "group", "group above"])
+@pytest.mark.parametrize(("since", "until", "holds"), BY_TIME)
+def test_a_role_that_is_given_for_a_time_counts_in_it_whoever_asks(
+    world, ada, since, until, holds, held_by, effect
+):
+    now = world.one("select now()")
+    validity = {
+        name: now + timedelta(hours=hours)
+        for name, hours in (("valid_from", since), ("valid_until", until))
+        if hours
+    }
+    role = world.role()
+    world.carry(role, READ, effect=effect)
+    if effect == "deny":
+        world.say(ada, READ)
+    if held_by == "user":
+        world.insert("authz.user_roles", user_id=ada, role_id=role, **validity)
+    else:
+        group = world.group()
+        world.join(group if held_by == "group" else world.group(group), ada)
+        world.insert("authz.group_roles", group_id=group, role_id=role, **validity)
+    right = holds if effect == "allow" else not holds
+    assert world.one("select (authz.evaluate(%s, null, %s)).effect = 'allow'", READ, ada) == right
+    assert world.one("select authz.check(%s, null, %s)", READ, ada) == right
+    assert world.one("select authz.check_many(array[%s], array[null]::uuid[], array[%s])", READ, ada) == [
+        right
+    ]
+    assert (ada in [row[0] for row in world.conn.execute("select authz.list_subjects(%s)", [READ])]) == right
+    world.ask_as(ada)
+    assert bool(world.one("select authz.visible_scopes(%s)", READ)) == right

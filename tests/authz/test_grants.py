@@ -51,6 +51,17 @@ def test_who_may_give_roles_gives_and_takes_them(world, root):
     assert world.decide(ada, READ).effect == "deny"
 
 
+def test_what_one_has_for_an_hour_one_does_not_give(world):
+    manager, role = holder_of(world, "manager"), world.role()
+    world.carry(role, "analytics.configure")
+    until = world.one("select now() + interval '1 hour'")
+    world.insert("authz.user_roles", user_id=manager, role_id=role, valid_until=until)
+    name = world.one("select name from authz.roles where id = %s", role)
+    world.ask_as(manager, authentication_level=2)
+    assert world.one("select authz.check('analytics.configure')")
+    refused(world, "ZA010", ASSIGN, world.user(), name)
+
+
 def test_nobody_gives_a_role_that_carries_more_than_they_have(world):
     manager, ada = holder_of(world, "manager"), world.user()
     world.ask_as(manager, authentication_level=2)
