@@ -7420,7 +7420,8 @@ create type authz.shares as (
 );
 
 comment on type authz.shares is
-    'What is allowed to somebody directly. resource_ids: where without condition; may_allow: there are conditions besides.';
+    'What is allowed to somebody directly. resource_ids: on which resources; may_allow: besides there is what has to be
+evaluated.';
 
 -- Row security costs nothing inside a decision: the functions that decide belong to a role of their own, which reads
 -- the tables that rights are in, all tenants' rows, and nothing else. So each of these functions verifies the context
@@ -8704,7 +8705,7 @@ revoke all on function authz._held(uuid, uuid, integer, timestamptz) from public
 grant execute on function authz._held(uuid, uuid, integer, timestamptz) to enterprise_ai_decider;
 
 
-create or replace function authz._says(effect text, is_conditional boolean, is_here boolean)
+create or replace function authz._says(effect text, depends boolean, is_in_time boolean, is_here boolean)
     returns integer
     language sql
     immutable
@@ -8712,18 +8713,20 @@ create or replace function authz._says(effect text, is_conditional boolean, is_h
 as $$
     -- What is allowed further up may be cut off on the way down.
     select case
-        when is_conditional then 4
+        when depends then 4
+        when not is_in_time then 0
         when effect = 'deny' then 1
         when is_here then 2
         else 4
     end
 $$;
 
-comment on function authz._says(text, boolean, boolean) is
-    'What a rule that is given directly comes to, where no approval is needed: 1 denied, 2 allowed, 4 has to be evaluated.';
+comment on function authz._says(text, boolean, boolean, boolean) is
+    'What a rule that is given directly comes to, where no approval is needed: 0 nothing, 1 denied, 2 allowed, 4 has to be
+evaluated.';
 
-revoke all on function authz._says(text, boolean, boolean) from public;
-grant execute on function authz._says(text, boolean, boolean) to enterprise_ai_decider;
+revoke all on function authz._says(text, boolean, boolean, boolean) from public;
+grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;
 
 
 create or replace function authz._said_to_user(
@@ -8739,7 +8742,9 @@ create or replace function authz._said_to_user(
     parallel restricted
 as $$
     select coalesce(bit_or(authz._says(
-        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null))), 0)
+        p.effect, num_nonnulls(p.condition, p.networks, p.minimum_authentication_level, p.windows) > 0,
+        (p.valid_from <= statement_timestamp()) is not false and (p.valid_until > statement_timestamp()) is not false,
+        coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null))), 0)
     from authz.user_permissions as p
     where p.tenant_id = _said_to_user.tenant_id and p.user_id = _said_to_user.user_id
       and p.permission_id = _said_to_user.permission_id
@@ -8769,7 +8774,9 @@ create or replace function authz._said_to_groups(
     parallel restricted
 as $$
     select coalesce(bit_or(authz._says(
-        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null))), 0)
+        p.effect, num_nonnulls(p.condition, p.networks, p.minimum_authentication_level, p.windows) > 0,
+        (p.valid_from <= statement_timestamp()) is not false and (p.valid_until > statement_timestamp()) is not false,
+        coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null))), 0)
     from authz.group_permissions as p
     where p.tenant_id = _said_to_groups.tenant_id and p.group_id = any (_said_to_groups.group_ids)
       and p.permission_id = _said_to_groups.permission_id
@@ -9491,20 +9498,26 @@ declare
     v_mine authz.shares;
     v_of_groups authz.shares;
 begin
-    -- What is about the whole type, without condition, the rights say.
-    select array_agg(g.resource_id) filter (
-               where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
-           coalesce(bool_or(g.is_conditional), false)
+    -- What is about the whole type, always, the rights say; for a time, it has to be evaluated.
+    select array_agg(g.resource_id) filter (where says.it = 2 and g.resource_id is not null),
+           coalesce(bool_or(says.it = 4 or says.it = 2 and g.resource_id is null), false)
     into v_mine
     from authz.user_permissions as g
+    cross join lateral authz._says(
+        g.effect, num_nonnulls(g.condition, g.networks, g.minimum_authentication_level, g.windows) > 0,
+        (g.valid_from <= statement_timestamp()) is not false and (g.valid_until > statement_timestamp()) is not false,
+        true) as says (it)
     where g.tenant_id = _shared.tenant_id and g.user_id = _shared.user_id
       and g.permission_id = (_shared.standing).permission_id;
     if (_shared.standing).groups <> '{}' then
-        select array_agg(g.resource_id) filter (
-                   where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
-               coalesce(bool_or(g.is_conditional), false)
+        select array_agg(g.resource_id) filter (where says.it = 2 and g.resource_id is not null),
+               coalesce(bool_or(says.it = 4 or says.it = 2 and g.resource_id is null), false)
         into v_of_groups
         from authz.group_permissions as g
+        cross join lateral authz._says(
+            g.effect, num_nonnulls(g.condition, g.networks, g.minimum_authentication_level, g.windows) > 0,
+            (g.valid_from <= statement_timestamp()) is not false and (g.valid_until > statement_timestamp()) is not false,
+            true) as says (it)
         where g.tenant_id = _shared.tenant_id and g.group_id = any ((_shared.standing).groups)
           and g.permission_id = (_shared.standing).permission_id;
         v_mine.resource_ids := v_mine.resource_ids || v_of_groups.resource_ids;
@@ -13711,7 +13724,7 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._is_named_type_wide(uuid, uuid, authz.standing);
 --   drop function authz._standing(jsonb, uuid, uuid, text);
 --   drop function authz._parent_type(text);
---   drop function authz._says(text, boolean, boolean);
+--   drop function authz._says(text, boolean, boolean, boolean);
 --   drop function authz._rights_at(bit varying, integer);
 --   drop function authz._shared(uuid, uuid, authz.standing);
 --   drop function authz._places(uuid, uuid, integer, text);

@@ -145,7 +145,7 @@ revoke all on function authz._held(uuid, uuid, integer, timestamptz) from public
 grant execute on function authz._held(uuid, uuid, integer, timestamptz) to enterprise_ai_decider;
 
 
-create or replace function authz._says(effect text, is_conditional boolean, is_here boolean)
+create or replace function authz._says(effect text, depends boolean, is_in_time boolean, is_here boolean)
     returns integer
     language sql
     immutable
@@ -153,18 +153,20 @@ create or replace function authz._says(effect text, is_conditional boolean, is_h
 as $$
     -- What is allowed further up may be cut off on the way down.
     select case
-        when is_conditional then 4
+        when depends then 4
+        when not is_in_time then 0
         when effect = 'deny' then 1
         when is_here then 2
         else 4
     end
 $$;
 
-comment on function authz._says(text, boolean, boolean) is
-    'What a rule that is given directly comes to, where no approval is needed: 1 denied, 2 allowed, 4 has to be evaluated.';
+comment on function authz._says(text, boolean, boolean, boolean) is
+    'What a rule that is given directly comes to, where no approval is needed: 0 nothing, 1 denied, 2 allowed, 4 has to be
+evaluated.';
 
-revoke all on function authz._says(text, boolean, boolean) from public;
-grant execute on function authz._says(text, boolean, boolean) to enterprise_ai_decider;
+revoke all on function authz._says(text, boolean, boolean, boolean) from public;
+grant execute on function authz._says(text, boolean, boolean, boolean) to enterprise_ai_decider;
 
 
 create or replace function authz._said_to_user(
@@ -180,7 +182,9 @@ create or replace function authz._said_to_user(
     parallel restricted
 as $$
     select coalesce(bit_or(authz._says(
-        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null))), 0)
+        p.effect, num_nonnulls(p.condition, p.networks, p.minimum_authentication_level, p.windows) > 0,
+        (p.valid_from <= statement_timestamp()) is not false and (p.valid_until > statement_timestamp()) is not false,
+        coalesce(p.resource_id = _said_to_user.resource_id, p.resource_id is null))), 0)
     from authz.user_permissions as p
     where p.tenant_id = _said_to_user.tenant_id and p.user_id = _said_to_user.user_id
       and p.permission_id = _said_to_user.permission_id
@@ -210,7 +214,9 @@ create or replace function authz._said_to_groups(
     parallel restricted
 as $$
     select coalesce(bit_or(authz._says(
-        p.effect, p.is_conditional, coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null))), 0)
+        p.effect, num_nonnulls(p.condition, p.networks, p.minimum_authentication_level, p.windows) > 0,
+        (p.valid_from <= statement_timestamp()) is not false and (p.valid_until > statement_timestamp()) is not false,
+        coalesce(p.resource_id = _said_to_groups.resource_id, p.resource_id is null))), 0)
     from authz.group_permissions as p
     where p.tenant_id = _said_to_groups.tenant_id and p.group_id = any (_said_to_groups.group_ids)
       and p.permission_id = _said_to_groups.permission_id

@@ -262,20 +262,26 @@ declare
     v_mine authz.shares;
     v_of_groups authz.shares;
 begin
-    -- What is about the whole type, without condition, the rights say.
-    select array_agg(g.resource_id) filter (
-               where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
-           coalesce(bool_or(g.is_conditional), false)
+    -- What is about the whole type, always, the rights say; for a time, it has to be evaluated.
+    select array_agg(g.resource_id) filter (where says.it = 2 and g.resource_id is not null),
+           coalesce(bool_or(says.it = 4 or says.it = 2 and g.resource_id is null), false)
     into v_mine
     from authz.user_permissions as g
+    cross join lateral authz._says(
+        g.effect, num_nonnulls(g.condition, g.networks, g.minimum_authentication_level, g.windows) > 0,
+        (g.valid_from <= statement_timestamp()) is not false and (g.valid_until > statement_timestamp()) is not false,
+        true) as says (it)
     where g.tenant_id = _shared.tenant_id and g.user_id = _shared.user_id
       and g.permission_id = (_shared.standing).permission_id;
     if (_shared.standing).groups <> '{}' then
-        select array_agg(g.resource_id) filter (
-                   where g.effect = 'allow' and not g.is_conditional and g.resource_id is not null),
-               coalesce(bool_or(g.is_conditional), false)
+        select array_agg(g.resource_id) filter (where says.it = 2 and g.resource_id is not null),
+               coalesce(bool_or(says.it = 4 or says.it = 2 and g.resource_id is null), false)
         into v_of_groups
         from authz.group_permissions as g
+        cross join lateral authz._says(
+            g.effect, num_nonnulls(g.condition, g.networks, g.minimum_authentication_level, g.windows) > 0,
+            (g.valid_from <= statement_timestamp()) is not false and (g.valid_until > statement_timestamp()) is not false,
+            true) as says (it)
         where g.tenant_id = _shared.tenant_id and g.group_id = any ((_shared.standing).groups)
           and g.permission_id = (_shared.standing).permission_id;
         v_mine.resource_ids := v_mine.resource_ids || v_of_groups.resource_ids;

@@ -395,6 +395,43 @@ BY_TIME = [
 
 
 @pytest.mark.parametrize("effect", ["allow", "deny"])
+@pytest.mark.parametrize("said_of", ["type", "resource", "ancestor"])
+@pytest.mark.parametrize("said_to", ["user", "group"])
+@pytest.mark.parametrize(("since", "until", "holds"), BY_TIME)
+def test_what_is_given_directly_for_a_time_counts_in_it(
+    world, ada, since, until, holds, said_to, said_of, effect
+):
+    now = world.one("select now()")
+    top = world.resource()
+    leaf = world.resource(top)
+    group = world.group(None, ada)
+    scope = {"type": None, "resource": leaf, "ancestor": top}[said_of]
+    holder = {"user_id": ada} if said_to == "user" else {"group_id": group}
+    if effect == "deny":
+        world.say(ada, READ)
+    world.insert(
+        f"authz.{said_to}_permissions",
+        permission_id=READ,
+        effect=effect,
+        resource_id=scope,
+        valid_from=since and now + timedelta(hours=since),
+        valid_until=until and now + timedelta(hours=until),
+        **holder,
+    )
+    right = holds if effect == "allow" else not holds
+    assert world.one("select (authz.evaluate(%s, %s, %s)).effect = 'allow'", READ, leaf, ada) == right
+    assert world.one("select authz.check(%s, %s, %s)", READ, leaf, ada) == right
+    assert world.one("select authz.check_many(array[%s], array[%s], array[%s])", READ, leaf, ada) == [right]
+    listed = world.conn.execute("select authz.list_resources(%s, user_id => %s)", [READ, ada]).fetchall()
+    assert ((leaf,) in listed) == right
+    world.ask_as(ada)
+    shown, hidden = world.conn.execute(
+        "select authz.visible_scopes(%(p)s), authz.hidden_scopes(%(p)s)", {"p": READ}
+    ).fetchone()
+    assert (bool({world.tenant_id, leaf} & set(shown)) and leaf not in hidden) == right
+
+
+@pytest.mark.parametrize("effect", ["allow", "deny"])
 @pytest.mark.parametrize("held_by", ["user", "group", "group above"])
 @pytest.mark.parametrize(("since", "until", "holds"), BY_TIME)
 def test_a_role_that_is_given_for_a_time_counts_in_it_whoever_asks(
