@@ -6554,6 +6554,7 @@ create index holders_role_set_id_idx on authz.holders (tenant_id, role_set_id);
 
 comment on table authz.holders is
     'One row for each user and group, and one under the tenant''s own id for everyone: what it holds by itself.';
+comment on column authz.holders.is_active is 'An active user: nobody asks as a group, or as everyone.';
 comment on column authz.holders.groups is 'The groups that a user is in, and those these lie within.';
 comment on column authz.holders.role_set_id is 'The roles held in the whole tenant, always.';
 comment on column authz.holders.has_special_roles is
@@ -6791,13 +6792,15 @@ create or replace function authz._derive_role_sets(tenant_id uuid, set_ids uuid[
 as $$
 declare
     v_everyone record;
+    v_is_active boolean := exists (
+        select from identity.tenants as t where t.id = _derive_role_sets.tenant_id and t.status = 'active');
     v_nothing bit varying := authz._no_rights();
     v_of_everyone bit varying;
 begin
     if _derive_role_sets.set_ids = '{}' then
         return;
     end if;
-    select h.is_active, h.rights, s.roles
+    select h.rights, s.roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
@@ -6814,7 +6817,7 @@ begin
     ) as said;
 
     update authz.role_sets as s
-    set is_active = v_everyone.is_active,
+    set is_active = v_is_active,
         rights = derived.rights
     from (
         select s.id, coalesce(bit_or(own.rights), v_of_everyone) | v_of_everyone as rights
@@ -6831,7 +6834,7 @@ begin
         group by s.id
     ) as derived
     where s.tenant_id = _derive_role_sets.tenant_id and s.id = derived.id
-      and (s.is_active <> v_everyone.is_active or s.rights <> derived.rights);
+      and (s.is_active <> v_is_active or s.rights <> derived.rights);
 end
 $$;
 
@@ -6914,11 +6917,11 @@ begin
         from identity.users as u
         where u.tenant_id = _derive_holders.tenant_id and u.id = any (_derive_holders.holder_ids)
         union all
-        select g.id, true
+        select g.id, false        -- nobody asks as a group, or as everyone
         from identity.groups as g
         where g.tenant_id = _derive_holders.tenant_id and g.id = any (_derive_holders.holder_ids)
         union all
-        select t.id, t.status = 'active'
+        select t.id, false
         from identity.tenants as t
         where t.id = _derive_holders.tenant_id and t.id = any (_derive_holders.holder_ids)
     ),
@@ -7052,7 +7055,7 @@ create or replace function authz._everyone(tenant_id uuid)
 as $$
 begin
     return (
-        select concat_ws(' ', h.is_active, h.role_set_id, h.rights)
+        select concat_ws(' ', h.role_set_id, h.rights)
         from authz.holders as h
         where h.tenant_id = _everyone.tenant_id and h.holder_id = _everyone.tenant_id);
 end
@@ -7136,6 +7139,7 @@ as $$
 declare
     v_nothing bit varying := authz._no_rights();
     v_tenant_id uuid;
+    v_new uuid[];
     v_context text;
 begin
     -- Another rule only adds to what is said: those that were given before need not be read, thousands as they may be.
@@ -7161,6 +7165,19 @@ begin
             join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
         ) as said
         where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before;
+        -- Whom the same statement makes may not be there yet.
+        v_new := array(
+            select distinct given.holder_id
+            from (
+                select (to_jsonb(changed) ->> tg_argv[0])::uuid from changed where changed.tenant_id = v_tenant_id
+            ) as given (holder_id)
+            where not exists (
+                select
+                from authz.holders as h
+                where h.tenant_id = v_tenant_id and h.holder_id = given.holder_id));
+        if v_new <> '{}' then
+            perform authz._derive_holders(v_tenant_id, v_new);
+        end if;
         perform authz._leave_tenant(v_context);
     end loop;
     return null;
@@ -7186,39 +7203,37 @@ declare
     v_tenant_id uuid;
     v_context text;
 begin
-    -- As long as another rule says the same, nothing is different, and one of thousands is found at once.
+    -- As long as there is another rule of its kind, nothing is different, and one of thousands is found at once. Kinds
+    -- are told apart by all that matters, also where it does not now: a permission may come to require approval.
     for v_tenant_id in select distinct c.tenant_id from changed as c loop
         v_context := authz._enter_tenant(v_tenant_id);
         perform authz._derive_holders(v_tenant_id, array(
             select distinct taken.holder_id
             from (
-                select (c.fields ->> tg_argv[0])::uuid as holder_id, p.id as permission_id, p.requires_approval,
-                       authz._says_always(
-                           c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
-                           (c.fields ->> 'is_conditional')::boolean,
-                           not p.requires_approval or c.fields ->> 'granted_by' is null
-                           or c.fields ->> 'approved_by' is not null) as says
+                select (c.fields ->> tg_argv[0])::uuid as holder_id, (c.fields ->> 'permission_id')::integer as permission_id,
+                       c.fields ->> 'effect' as effect, c.fields ->> 'resource_id' is null as is_wide,
+                       (c.fields ->> 'is_conditional')::boolean as is_conditional,
+                       c.fields ->> 'granted_by' is null or c.fields ->> 'approved_by' is not null as is_approved
                 from (
                     select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
                 ) as c (fields)
-                join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
             ) as taken
             where not exists (
                 select
                 from authz.user_permissions as g
                 where tg_argv[0] = 'user_id' and g.tenant_id = v_tenant_id and g.user_id = taken.holder_id
                   and g.permission_id = taken.permission_id
-                  and taken.says = authz._says_always(
-                      g.effect, g.resource_id is null, g.is_conditional,
-                      not taken.requires_approval or g.granted_by is null or g.approved_by is not null))
+                  and g.effect = taken.effect and (g.resource_id is null) = taken.is_wide
+                  and g.is_conditional = taken.is_conditional
+                  and (g.granted_by is null or g.approved_by is not null) = taken.is_approved)
               and not exists (
                 select
                 from authz.group_permissions as g
                 where tg_argv[0] = 'group_id' and g.tenant_id = v_tenant_id and g.group_id = taken.holder_id
                   and g.permission_id = taken.permission_id
-                  and taken.says = authz._says_always(
-                      g.effect, g.resource_id is null, g.is_conditional,
-                      not taken.requires_approval or g.granted_by is null or g.approved_by is not null))));
+                  and g.effect = taken.effect and (g.resource_id is null) = taken.is_wide
+                  and g.is_conditional = taken.is_conditional
+                  and (g.granted_by is null or g.approved_by is not null) = taken.is_approved)));
         perform authz._leave_tenant(v_context);
     end loop;
     return null;
@@ -7262,7 +7277,7 @@ begin
             insert into authz.holders (
                 tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
-                   coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
+                   coalesce(c.fields ->> 'status' = 'active' and c.fields ->> 'deleted_at' is null, false),
                    '{}', authz._role_set_id('{}'), false, '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
@@ -7305,6 +7320,10 @@ begin
             where h.tenant_id = v_tenant_id and h.groups @> v_ids);
     end if;
     perform authz._derive_holders(v_tenant_id, v_ids);
+    if tg_table_name = 'tenants' and tg_op = 'UPDATE' then
+        perform authz._derive_role_sets(v_tenant_id, array(
+            select s.id from authz.role_sets as s where s.tenant_id = v_tenant_id));
+    end if;
     perform authz._leave_tenant(v_context);
     return null;
 end
@@ -8316,11 +8335,11 @@ create or replace function authz._is_active(tenant_id uuid, user_id uuid)
     parallel restricted
 as $$
 begin
-    return count(*) = 2
-    from authz.holders as h
-    where h.tenant_id = _is_active.tenant_id
-      and h.holder_id in (_is_active.user_id, _is_active.tenant_id)
-      and h.is_active;
+    return exists (
+        select
+        from authz.holders as h
+        join authz.role_sets as s on s.tenant_id = _is_active.tenant_id and s.id = h.role_set_id
+        where h.tenant_id = _is_active.tenant_id and h.holder_id = _is_active.user_id and h.is_active and s.is_active);
 end
 $$;
 

@@ -149,11 +149,11 @@ create or replace function authz._is_active(tenant_id uuid, user_id uuid)
     parallel restricted
 as $$
 begin
-    return count(*) = 2
-    from authz.holders as h
-    where h.tenant_id = _is_active.tenant_id
-      and h.holder_id in (_is_active.user_id, _is_active.tenant_id)
-      and h.is_active;
+    return exists (
+        select
+        from authz.holders as h
+        join authz.role_sets as s on s.tenant_id = _is_active.tenant_id and s.id = h.role_set_id
+        where h.tenant_id = _is_active.tenant_id and h.holder_id = _is_active.user_id and h.is_active and s.is_active);
 end
 $$;
 

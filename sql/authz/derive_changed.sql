@@ -51,6 +51,7 @@ as $$
 declare
     v_nothing bit varying := authz._no_rights();
     v_tenant_id uuid;
+    v_new uuid[];
     v_context text;
 begin
     -- Another rule only adds to what is said: those that were given before need not be read, thousands as they may be.
@@ -76,6 +77,19 @@ begin
             join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
         ) as said
         where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before;
+        -- Whom the same statement makes may not be there yet.
+        v_new := array(
+            select distinct given.holder_id
+            from (
+                select (to_jsonb(changed) ->> tg_argv[0])::uuid from changed where changed.tenant_id = v_tenant_id
+            ) as given (holder_id)
+            where not exists (
+                select
+                from authz.holders as h
+                where h.tenant_id = v_tenant_id and h.holder_id = given.holder_id));
+        if v_new <> '{}' then
+            perform authz._derive_holders(v_tenant_id, v_new);
+        end if;
         perform authz._leave_tenant(v_context);
     end loop;
     return null;
@@ -101,39 +115,37 @@ declare
     v_tenant_id uuid;
     v_context text;
 begin
-    -- As long as another rule says the same, nothing is different, and one of thousands is found at once.
+    -- As long as there is another rule of its kind, nothing is different, and one of thousands is found at once. Kinds
+    -- are told apart by all that matters, also where it does not now: a permission may come to require approval.
     for v_tenant_id in select distinct c.tenant_id from changed as c loop
         v_context := authz._enter_tenant(v_tenant_id);
         perform authz._derive_holders(v_tenant_id, array(
             select distinct taken.holder_id
             from (
-                select (c.fields ->> tg_argv[0])::uuid as holder_id, p.id as permission_id, p.requires_approval,
-                       authz._says_always(
-                           c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
-                           (c.fields ->> 'is_conditional')::boolean,
-                           not p.requires_approval or c.fields ->> 'granted_by' is null
-                           or c.fields ->> 'approved_by' is not null) as says
+                select (c.fields ->> tg_argv[0])::uuid as holder_id, (c.fields ->> 'permission_id')::integer as permission_id,
+                       c.fields ->> 'effect' as effect, c.fields ->> 'resource_id' is null as is_wide,
+                       (c.fields ->> 'is_conditional')::boolean as is_conditional,
+                       c.fields ->> 'granted_by' is null or c.fields ->> 'approved_by' is not null as is_approved
                 from (
                     select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
                 ) as c (fields)
-                join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
             ) as taken
             where not exists (
                 select
                 from authz.user_permissions as g
                 where tg_argv[0] = 'user_id' and g.tenant_id = v_tenant_id and g.user_id = taken.holder_id
                   and g.permission_id = taken.permission_id
-                  and taken.says = authz._says_always(
-                      g.effect, g.resource_id is null, g.is_conditional,
-                      not taken.requires_approval or g.granted_by is null or g.approved_by is not null))
+                  and g.effect = taken.effect and (g.resource_id is null) = taken.is_wide
+                  and g.is_conditional = taken.is_conditional
+                  and (g.granted_by is null or g.approved_by is not null) = taken.is_approved)
               and not exists (
                 select
                 from authz.group_permissions as g
                 where tg_argv[0] = 'group_id' and g.tenant_id = v_tenant_id and g.group_id = taken.holder_id
                   and g.permission_id = taken.permission_id
-                  and taken.says = authz._says_always(
-                      g.effect, g.resource_id is null, g.is_conditional,
-                      not taken.requires_approval or g.granted_by is null or g.approved_by is not null))));
+                  and g.effect = taken.effect and (g.resource_id is null) = taken.is_wide
+                  and g.is_conditional = taken.is_conditional
+                  and (g.granted_by is null or g.approved_by is not null) = taken.is_approved)));
         perform authz._leave_tenant(v_context);
     end loop;
     return null;
@@ -177,7 +189,7 @@ begin
             insert into authz.holders (
                 tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
-                   coalesce(c.fields ->> 'status', 'active') = 'active' and c.fields ->> 'deleted_at' is null,
+                   coalesce(c.fields ->> 'status' = 'active' and c.fields ->> 'deleted_at' is null, false),
                    '{}', authz._role_set_id('{}'), false, '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
@@ -220,6 +232,10 @@ begin
             where h.tenant_id = v_tenant_id and h.groups @> v_ids);
     end if;
     perform authz._derive_holders(v_tenant_id, v_ids);
+    if tg_table_name = 'tenants' and tg_op = 'UPDATE' then
+        perform authz._derive_role_sets(v_tenant_id, array(
+            select s.id from authz.role_sets as s where s.tenant_id = v_tenant_id));
+    end if;
     perform authz._leave_tenant(v_context);
     return null;
 end

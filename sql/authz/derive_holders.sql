@@ -19,11 +19,11 @@ begin
         from identity.users as u
         where u.tenant_id = _derive_holders.tenant_id and u.id = any (_derive_holders.holder_ids)
         union all
-        select g.id, true
+        select g.id, false        -- nobody asks as a group, or as everyone
         from identity.groups as g
         where g.tenant_id = _derive_holders.tenant_id and g.id = any (_derive_holders.holder_ids)
         union all
-        select t.id, t.status = 'active'
+        select t.id, false
         from identity.tenants as t
         where t.id = _derive_holders.tenant_id and t.id = any (_derive_holders.holder_ids)
     ),
@@ -157,7 +157,7 @@ create or replace function authz._everyone(tenant_id uuid)
 as $$
 begin
     return (
-        select concat_ws(' ', h.is_active, h.role_set_id, h.rights)
+        select concat_ws(' ', h.role_set_id, h.rights)
         from authz.holders as h
         where h.tenant_id = _everyone.tenant_id and h.holder_id = _everyone.tenant_id);
 end

@@ -25,13 +25,15 @@ create or replace function authz._derive_role_sets(tenant_id uuid, set_ids uuid[
 as $$
 declare
     v_everyone record;
+    v_is_active boolean := exists (
+        select from identity.tenants as t where t.id = _derive_role_sets.tenant_id and t.status = 'active');
     v_nothing bit varying := authz._no_rights();
     v_of_everyone bit varying;
 begin
     if _derive_role_sets.set_ids = '{}' then
         return;
     end if;
-    select h.is_active, h.rights, s.roles
+    select h.rights, s.roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
@@ -48,7 +50,7 @@ begin
     ) as said;
 
     update authz.role_sets as s
-    set is_active = v_everyone.is_active,
+    set is_active = v_is_active,
         rights = derived.rights
     from (
         select s.id, coalesce(bit_or(own.rights), v_of_everyone) | v_of_everyone as rights
@@ -65,7 +67,7 @@ begin
         group by s.id
     ) as derived
     where s.tenant_id = _derive_role_sets.tenant_id and s.id = derived.id
-      and (s.is_active <> v_everyone.is_active or s.rights <> derived.rights);
+      and (s.is_active <> v_is_active or s.rights <> derived.rights);
 end
 $$;
 

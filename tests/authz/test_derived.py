@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -36,12 +37,16 @@ where not exists (select from authz.role_sets as s where s.tenant_id = h.tenant_
 
 def check_derived(database, world):
     with psycopg.connect(database) as conn:
-        in_(conn, world).enter()
-        assert conn.execute(AMISS).fetchall() == []
-        before = conn.execute(STATE).fetchone()
-        conn.execute(ANEW, {"t": world.tenant_id})
-        assert conn.execute(STATE).fetchone() == before
+        check_as_anew(in_(conn, world))
         conn.rollback()
+
+
+def check_as_anew(world):
+    world.enter()
+    assert world.conn.execute(AMISS).fetchall() == []
+    before = world.conn.execute(STATE).fetchone()
+    world.conn.execute(ANEW, {"t": world.tenant_id})
+    assert world.conn.execute(STATE).fetchone() == before
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
@@ -180,3 +185,76 @@ def test_what_is_derived_of_many_new_people_is_derived_once(db):
     each = {name for name, count in calls.items() if count > 1}
     assert each == {"_000_take_turn_if_ruled", *(n for n in calls if n.startswith("RI_"))}, calls
     assert {"apply_rules_after_insert", "derive_after_insert", "count_added"} <= calls.keys()
+
+
+@pytest.mark.parametrize(
+    ("holders", "rules", "columns"),
+    [
+        (
+            "users",
+            "user",
+            "email, display_name, status) values (%(t)s, %(h)s, 'ada@example.com', 'Ada', 'active'",
+        ),
+        ("groups", "group", "display_name) values (%(t)s, %(h)s, 'Staff'"),
+    ],
+)
+def test_whom_the_same_statement_makes_holds_what_it_gives_them(db, holders, rules, columns):
+    world = World(db)
+    holder = uuid4()
+    db.execute(
+        f"with made as (insert into identity.{holders} (tenant_id, id, {columns}))"
+        f" insert into authz.{rules}_permissions (tenant_id, {rules}_id, permission_id, effect)"
+        " values (%(t)s, %(h)s, %(p)s, 'deny')",
+        {"t": world.tenant_id, "h": holder, "p": world.permissions["document.read"]},
+    )
+    assert world.one(
+        "select position('1' in rights::text) > 0 from authz.holders where holder_id = %s", holder
+    )
+    check_as_anew(world)
+
+
+def test_what_is_taken_is_taken_whatever_required_approval_in_between(db):
+    world = World(db)
+    ada, giver = world.user(), world.user()
+    approval = "update authz.permissions set requires_approval = %s where name = 'document.read'"
+    everywhere = world.say(ada, "document.read", granted_by=giver)
+    db.execute(approval, [True])
+    world.say(ada, "document.read", granted_by=giver, resource_id=world.resource())
+    db.execute("delete from authz.user_permissions where id = %s", [everywhere])
+    db.execute(approval, [False])
+    assert world.one("select authz.check('document.read', null, %s)", ada) is False
+    check_as_anew(world)
+
+
+def test_permissions_come_and_go_and_rights_keep_to_their_own(db):
+    world = World(db)
+    make = "insert into authz.permissions (id, resource_type, action, description) values (%s, 'document', %s, '') returning id"
+    old, new = world.user(), world.user()
+    role = world.role()
+    world.carry(role, "document.read")
+    world.give(old, role)
+    world.say(old, "message.read")
+    first, second, third = (
+        world.one(make, 90000 + n, name) for n, name in enumerate(("one", "two", "three"))
+    )
+    everyones = world.role(for_everyone=True)
+    world.carry(everyones, second)
+    world.say(old, third, effect="deny")
+    world.conn.execute("delete from authz.user_permissions where permission_id = %s", [third])
+    world.conn.execute("delete from authz.permissions where id = any(%s)", [[first, third]])
+    world.say(new, "message.read")
+    world.one(make, 90010, "four")
+    world.say(old, "conversation.read")
+    world.give(new, world.role())
+
+    names = ["document.read", "message.read", "conversation.read", "document.two", "document.four"]
+    held = {
+        user: world.one(
+            "select authz.check_many(%s, %s::uuid[], %s::uuid[])", names, [None] * 5, [user] * 5
+        )
+        for user in (old, new)
+    }  # fmt: skip
+    assert held == {old: [True, True, True, True, False], new: [False, True, False, True, False]}
+    for user, answers in held.items():
+        for name, answer in zip(names, answers, strict=True):
+            assert world.one("select authz.check(%s, null, %s)", name, user) is answer
