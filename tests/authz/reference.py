@@ -85,6 +85,9 @@ class Reference:
                     "approved": approved(rule),
                 }
 
+    def groups_there(self) -> set[Any]:
+        return {g["id"] for g in self.rows["identity.groups"]}
+
     def groups(self, user: Any) -> set[Any]:
         parents = {g["id"]: g["parent_id"] for g in self.rows["identity.groups"]}
         found: set[Any] = set()

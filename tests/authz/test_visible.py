@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.authz.test_agreement import build
+from tests.authz.test_agreement import build, change
 from tests.authz.world import World
 
 
@@ -51,23 +51,44 @@ def test_what_is_seen_is_what_is_allowed(admin, seed):
     dice = random.Random(1000 + seed)
     world = World(admin, "w" + uuid4().hex[:12])
     users, _ = build(world, dice, world.one("select now()"))
-    known = [
-        document(world, owner, id_)
-        for id_, owner in world.conn.execute(
-            "select id, owner_id from authz.resources where resource_type = 'document' and owner_id is not null"
-        ).fetchall()
+    world.conn.execute("set local role migrator")  # whose changes end at the tenant
+    change(world.conn, dice)
+    world.conn.execute("reset role")
+    owned = world.conn.execute(
+        "select id, owner_id, resource_type from authz.resources where tenant_id = %s and owner_id is not null",
+        [world.tenant_id],
+    ).fetchall()
+    known = [document(world, owner, id_) for id_, owner, kind in owned if kind == "document"]
+    talks = [
+        world.insert("llm.conversations", id=id_, user_id=owner, title="Plans")
+        for id_, owner, kind in owned
+        if kind == "conversation"
     ]
+    messages = {talk: world.insert("llm.messages", conversation_id=talk, role="user") for talk in talks}
     # Who is denied their own and allowed all else is shown only what is given by itself.
-    may_show_less = world.one(
-        "select exists (select from authz.role_permissions as r join authz.permissions as p on p.id = r.permission_id"
-        " where p.name = 'document.read' and r.only_own and r.effect = 'deny')"
-    )
+    may_show_less = {
+        row[0]
+        for row in world.conn.execute(
+            "select p.name from authz.role_permissions as r join authz.permissions as p on p.id = r.permission_id"
+            " where r.tenant_id = %s and r.only_own and r.effect = 'deny'",
+            [world.tenant_id],
+        )
+    }
     for user in users:
         world.ask_as(user)
-        allowed = {id_ for id_ in known if world.one("select authz.check('document.read', %s)", id_)}
-        found = seen(world, user)
-        assert found <= allowed
-        assert may_show_less or found == allowed
+        may_read = {
+            what: {id_ for id_ in ids if world.one("select authz.check(%s, %s)", what, id_)}
+            for what, ids in (("document.read", known), ("conversation.read", talks), ("message.read", talks))
+        }
+        of_messages = may_read.pop("message.read") & may_read["conversation.read"]
+        for what, table in (("document.read", "llm.documents"), ("conversation.read", "llm.conversations")):
+            found = seen(world, user, table)
+            assert found <= may_read[what]
+            assert what in may_show_less or found == may_read[what]
+        found = seen(world, user, "llm.messages")
+        assert found <= {messages[talk] for talk in of_messages}
+        if not may_show_less & {"conversation.read", "message.read"}:
+            assert found == {messages[talk] for talk in of_messages}
 
 
 def test_one_sees_what_one_owns_what_is_shared_and_all_where_a_role_says_so(world):
