@@ -6509,24 +6509,31 @@ create policy role_rights_of_my_tenant on authz.role_rights
 grant select on authz.role_rights to enterprise_ai_app;
 
 create table authz.role_sets (
-    tenant_id uuid        not null,
-    id        uuid        not null,
-    roles     uuid[]      not null,
-    is_active boolean     not null,
-    rights    bit varying not null,
+    tenant_id         uuid        not null,
+    id                uuid        not null,
+    own_roles         uuid[]      not null,
+    groups            uuid[]      not null,
+    roles             uuid[]      not null,
+    is_active         boolean     not null,
+    has_special_roles boolean     not null,
+    rights            bit varying not null,
 
     constraint role_sets_pkey primary key (tenant_id, id),
     constraint role_sets_tenant_id_fkey foreign key (tenant_id) references identity.tenants (id) on delete cascade
 );
 
 comment on table authz.role_sets is
-    'One row for each set of roles that anybody holds, so that a check reads one row whatever somebody holds. There are
-far fewer of them than people; when a role changes, the sets with it do.';
-comment on column authz.role_sets.id is 'By the roles (authz._role_set_id), so that it need not be looked for.';
-comment on column authz.role_sets.roles is 'The roles, in their order; with none of them, it is the set of who holds none.';
+    'One row for each set of roles and groups that anybody has, so that a check reads one row whatever somebody holds. There
+are far fewer of them than people; when a role or a group changes, the sets with it do.';
+comment on column authz.role_sets.id is
+    'By own_roles and groups (authz._role_set_id), so that it need not be looked for.';
+comment on column authz.role_sets.own_roles is 'The roles held without a group, in the whole tenant, always; in their order.';
+comment on column authz.role_sets.groups is 'The groups that one is in, and those these lie within; in their order.';
+comment on column authz.role_sets.roles is 'The own roles and those that the groups hold in the whole tenant, always.';
 comment on column authz.role_sets.is_active is 'Whether the tenant is, here so that a check need not read a row more.';
+comment on column authz.role_sets.has_special_roles is 'One of the groups has special roles (authz.holders).';
 comment on column authz.role_sets.rights is
-    'What its roles and those of everyone say together, as in authz.role_rights, with what everyone has besides.';
+    'What its roles, its groups and everyone say together, as in authz.role_rights and authz.holders.';
 
 alter table authz.role_sets enable row level security;
 alter table authz.role_sets force row level security;
@@ -6539,7 +6546,6 @@ create table authz.holders (
     tenant_id         uuid        not null,
     holder_id         uuid        not null,
     is_active         boolean     not null,
-    groups            uuid[]      not null,
     role_set_id       uuid        not null,
     has_special_roles boolean     not null,
     rights            bit varying not null,
@@ -6555,8 +6561,7 @@ create index holders_role_set_id_idx on authz.holders (tenant_id, role_set_id);
 comment on table authz.holders is
     'One row for each user and group, and one under the tenant''s own id for everyone: what it holds by itself.';
 comment on column authz.holders.is_active is 'An active user: nobody asks as a group, or as everyone.';
-comment on column authz.holders.groups is 'The groups that a user is in, and those these lie within.';
-comment on column authz.holders.role_set_id is 'The roles held in the whole tenant, always.';
+comment on column authz.holders.role_set_id is 'The roles held in the whole tenant, always, and the groups that a user is in.';
 comment on column authz.holders.has_special_roles is
     'There are roles held at times, under a condition or on a resource, or taken in an emergency.';
 comment on column authz.holders.rights is
@@ -6754,7 +6759,7 @@ begin
     group by r.id
     on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
 
-    perform authz._derive_role_sets_with(_derive_roles.tenant_id, v_heirs);
+    perform authz._derive_role_sets_with(_derive_roles.tenant_id, v_heirs, '{}');
 end
 $$;
 
@@ -6765,22 +6770,23 @@ revoke all on function authz._derive_roles(uuid, uuid[]) from public;
 -- <<<
 
 -- >>> sql/authz/role_sets.sql
--- What everybody holds who holds the same roles is derived once. A role that ten thousand people hold is in as many
--- sets as there are combinations of roles among them, and these are what a change of the role rewrites.
+-- What everybody holds who holds the same roles and is in the same groups is derived once. A role that ten thousand people
+-- hold is in as many sets as there are combinations among them, and these are what a change of it rewrites.
 
-create or replace function authz._role_set_id(roles uuid[])
+create or replace function authz._role_set_id(roles uuid[], groups uuid[])
     returns uuid
     language sql
     stable
     parallel safe
 as $$
-    -- By all that matters of the roles and nothing else: whoever derives it comes to the same one.
-    select encode(substr(sha256(convert_to(array_to_string(roles, ','), 'UTF8')), 1, 16), 'hex')::uuid
+    -- By all that matters and nothing else: whoever derives it comes to the same one.
+    select encode(substr(sha256(convert_to(
+        array_to_string(roles, ',') || ';' || array_to_string(groups, ','), 'UTF8')), 1, 16), 'hex')::uuid
 $$;
 
-comment on function authz._role_set_id(uuid[]) is 'The id of a set of roles, which are in their order.';
+comment on function authz._role_set_id(uuid[], uuid[]) is 'The id of a set of roles and groups, each in their order.';
 
-revoke all on function authz._role_set_id(uuid[]) from public;
+revoke all on function authz._role_set_id(uuid[], uuid[]) from public;
 
 
 create or replace function authz._derive_role_sets(tenant_id uuid, set_ids uuid[])
@@ -6800,7 +6806,7 @@ begin
     if _derive_role_sets.set_ids = '{}' then
         return;
     end if;
-    select h.rights, s.roles
+    select h.rights, s.own_roles
     into v_everyone
     from authz.holders as h
     join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = h.role_set_id
@@ -6813,38 +6819,73 @@ begin
         union all
         select r.rights
         from authz.role_rights as r
-        where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (v_everyone.roles)
+        where r.tenant_id = _derive_role_sets.tenant_id and r.role_id = any (v_everyone.own_roles)
     ) as said;
 
-    update authz.role_sets as s
-    set is_active = v_is_active,
-        rights = derived.rights
-    from (
-        select s.id, coalesce(bit_or(own.rights), v_of_everyone) | v_of_everyone as rights
-        from unnest(_derive_role_sets.set_ids) as asked (id)
-        join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = asked.id
-        left join lateral unnest(s.roles) as role (id) on true
+    with asked (id, own_roles, groups) as (
+        select s.id, s.own_roles, s.groups
+        from unnest(_derive_role_sets.set_ids) as wanted (id)
+        join authz.role_sets as s on s.tenant_id = _derive_role_sets.tenant_id and s.id = wanted.id
+    ),
+    by_group (id, own_roles, rights, has_special_roles) as (
+        select a.id, of_group.own_roles, h.rights, h.has_special_roles
+        from asked as a
+        cross join lateral unnest(a.groups) as within (id)
+        join authz.holders as h on h.tenant_id = _derive_role_sets.tenant_id and h.holder_id = within.id
+        join authz.role_sets as of_group
+            on of_group.tenant_id = _derive_role_sets.tenant_id and of_group.id = h.role_set_id
+    ),
+    together (id, role_id) as (
+        select a.id, role.id
+        from asked as a
+        cross join lateral unnest(a.own_roles) as role (id)
+        union
+        select g.id, role.id
+        from by_group as g
+        cross join lateral unnest(g.own_roles) as role (id)
+    ),
+    facts (id, role_id, rights, has_special_roles) as (
+        select a.id, null::uuid, v_of_everyone, false from asked as a
+        union all
+        select g.id, null, g.rights, g.has_special_roles from by_group as g
+        union all
+        select t.id, t.role_id, own.rights, false
+        from together as t
         left join (
             -- Once each: there are many sets of few roles.
-            select r.role_id, substring(r.rights || v_nothing, 1, length(v_nothing)) as rights
+            select r.role_id, r.rights
             from authz.role_rights as r
             where r.tenant_id = _derive_role_sets.tenant_id
             offset 0
-        ) as own on own.role_id = role.id
-        group by s.id
-    ) as derived
+        ) as own on own.role_id = t.role_id
+    ),
+    derived as (
+        select f.id, coalesce(array_agg(f.role_id order by f.role_id) filter (where f.role_id is not null), '{}') as roles,
+               bool_or(f.has_special_roles) as has_special_roles,
+               -- What was derived before the youngest permissions were there is shorter.
+               bit_or(substring(f.rights || v_nothing, 1, length(v_nothing))) as rights
+        from facts as f
+        group by f.id
+    )
+    update authz.role_sets as s
+    set roles = derived.roles,
+        is_active = v_is_active,
+        has_special_roles = derived.has_special_roles,
+        rights = derived.rights
+    from derived
     where s.tenant_id = _derive_role_sets.tenant_id and s.id = derived.id
-      and (s.is_active <> v_is_active or s.rights <> derived.rights);
+      and (s.is_active <> v_is_active or s.rights <> derived.rights or s.roles <> derived.roles
+           or s.has_special_roles <> derived.has_special_roles);
 end
 $$;
 
 comment on function authz._derive_role_sets(uuid, uuid[]) is
-    'Derive anew what these sets of roles come to.';
+    'Derive anew what these sets of roles and groups come to.';
 
 revoke all on function authz._derive_role_sets(uuid, uuid[]) from public;
 
 
-create or replace function authz._derive_role_sets_with(tenant_id uuid, role_ids uuid[])
+create or replace function authz._derive_role_sets_with(tenant_id uuid, role_ids uuid[], group_ids uuid[])
     returns void
     language plpgsql
     volatile
@@ -6862,13 +6903,14 @@ begin
         select s.id
         from authz.role_sets as s
         where s.tenant_id = _derive_role_sets_with.tenant_id
-          and (v_is_everyones or s.roles && _derive_role_sets_with.role_ids)));
+          and (v_is_everyones or s.roles && _derive_role_sets_with.role_ids or s.groups && _derive_role_sets_with.group_ids)));
 end
 $$;
 
-comment on function authz._derive_role_sets_with(uuid, uuid[]) is 'Derive anew the sets that some of these roles are in.';
+comment on function authz._derive_role_sets_with(uuid, uuid[], uuid[]) is
+    'Derive anew the sets that some of these roles or groups are in.';
 
-revoke all on function authz._derive_role_sets_with(uuid, uuid[]) from public;
+revoke all on function authz._derive_role_sets_with(uuid, uuid[], uuid[]) from public;
 
 
 create or replace function authz._drop_unheld_role_sets(tenant_id uuid, set_ids uuid[])
@@ -6879,10 +6921,10 @@ create or replace function authz._drop_unheld_role_sets(tenant_id uuid, set_ids 
     set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- That of no roles stays: new people come to hold it without taking a turn.
+    -- That of nothing stays: new people come to hold it without taking a turn.
     delete from authz.role_sets as s
     where s.tenant_id = _drop_unheld_role_sets.tenant_id and s.id = any (_drop_unheld_role_sets.set_ids)
-      and s.roles <> '{}'
+      and not (s.own_roles = '{}' and s.groups = '{}')
       and not exists (
           select
           from authz.holders as h
@@ -7007,19 +7049,18 @@ begin
         having bool_or(f.is_active) is not null     -- whoever is asked about and is there
     ),
     sets as (
-        insert into authz.role_sets (tenant_id, id, roles, is_active, rights)
-        select distinct _derive_holders.tenant_id, authz._role_set_id(d.roles), d.roles, false, ''::bit varying
+        insert into authz.role_sets (tenant_id, id, own_roles, groups, roles, is_active, has_special_roles, rights)
+        select distinct _derive_holders.tenant_id, authz._role_set_id(d.roles, d.groups), d.roles, d.groups, d.roles, false,
+               false, ''::bit varying
         from derived as d
         on conflict on constraint role_sets_pkey do nothing
     )
-    insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
-    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.has_special_roles,
+    insert into authz.holders (tenant_id, holder_id, is_active, role_set_id, has_special_roles, rights, has_delegations)
+    select _derive_holders.tenant_id, d.holder_id, d.is_active, authz._role_set_id(d.roles, d.groups), d.has_special_roles,
            d.rights, d.has_delegations
     from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
-            groups = excluded.groups,
             role_set_id = excluded.role_set_id,
             has_special_roles = excluded.has_special_roles,
             rights = excluded.rights,
@@ -7036,6 +7077,7 @@ begin
             join authz.role_sets as s on s.tenant_id = _derive_holders.tenant_id and s.id = h.role_set_id
             where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids)
               and s.rights = ''::bit varying));
+        perform authz._derive_members(_derive_holders.tenant_id, _derive_holders.holder_ids);
     end if;
 end
 $$;
@@ -7083,6 +7125,31 @@ comment on function authz._says_always(text, boolean, boolean, boolean) is
 or not, and is approved or need not be.';
 
 revoke all on function authz._says_always(text, boolean, boolean, boolean) from public;
+
+
+create or replace function authz._derive_members(tenant_id uuid, group_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_groups uuid[] := array(
+        select g.id
+        from identity.groups as g
+        where g.tenant_id = _derive_members.tenant_id and g.id = any (_derive_members.group_ids));
+begin
+    if v_groups <> '{}' then
+        perform authz._derive_role_sets_with(_derive_members.tenant_id, '{}', v_groups);
+    end if;
+end
+$$;
+
+comment on function authz._derive_members(uuid, uuid[]) is
+    'Derive anew the sets of those who are in these groups, among which may be ids of others.';
+
+revoke all on function authz._derive_members(uuid, uuid[]) from public;
 -- <<<
 
 -- >>> sql/authz/derive_changed.sql
@@ -7139,32 +7206,38 @@ as $$
 declare
     v_nothing bit varying := authz._no_rights();
     v_tenant_id uuid;
+    v_written uuid[];
     v_new uuid[];
     v_context text;
 begin
     -- Another rule only adds to what is said: those that were given before need not be read, thousands as they may be.
     for v_tenant_id in select distinct c.tenant_id from changed as c loop
         v_context := authz._enter_tenant(v_tenant_id);
-        update authz.holders as h
-        set rights = said.before | said.added
-        from (
-            select h.holder_id, substring(h.rights || v_nothing, 1, length(v_nothing)) as before, added.rights as added
+        with written as (
+            update authz.holders as h
+            set rights = said.before | said.added
             from (
-                select (c.fields ->> tg_argv[0])::uuid as holder_id,
-                       bit_or(overlay(v_nothing placing authz._says_always(
-                           c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
-                           (c.fields ->> 'is_conditional')::boolean,
-                           not p.requires_approval or c.fields ->> 'granted_by' is null
-                           or c.fields ->> 'approved_by' is not null)::bit(8) from 8 * p.place + 1)) as rights
+                select h.holder_id, substring(h.rights || v_nothing, 1, length(v_nothing)) as before, added.rights as added
                 from (
-                    select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
-                ) as c (fields)
-                join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
-                group by 1
-            ) as added
-            join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
-        ) as said
-        where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before;
+                    select (c.fields ->> tg_argv[0])::uuid as holder_id,
+                           bit_or(overlay(v_nothing placing authz._says_always(
+                               c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
+                               (c.fields ->> 'is_conditional')::boolean,
+                               not p.requires_approval or c.fields ->> 'granted_by' is null
+                               or c.fields ->> 'approved_by' is not null)::bit(8) from 8 * p.place + 1)) as rights
+                    from (
+                        select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
+                    ) as c (fields)
+                    join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
+                    group by 1
+                ) as added
+                join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
+            ) as said
+            where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before
+            returning h.holder_id
+        )
+        select array_agg(w.holder_id) into v_written from written as w;
+        perform authz._derive_members(v_tenant_id, v_written);
         -- Whom the same statement makes may not be there yet.
         v_new := array(
             select distinct given.holder_id
@@ -7275,10 +7348,10 @@ begin
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
+                tenant_id, holder_id, is_active, role_set_id, has_special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status' = 'active' and c.fields ->> 'deleted_at' is null, false),
-                   '{}', authz._role_set_id('{}'), false, '', false
+                   authz._role_set_id('{}', '{}'), false, '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)
@@ -7316,8 +7389,9 @@ begin
         -- It has moved, and everybody below it now lies within other groups.
         v_ids := v_ids || array(
             select h.holder_id
-            from authz.holders as h
-            where h.tenant_id = v_tenant_id and h.groups @> v_ids);
+            from authz.role_sets as s
+            join authz.holders as h on h.tenant_id = v_tenant_id and h.role_set_id = s.id
+            where s.tenant_id = v_tenant_id and s.groups @> v_ids);
     end if;
     perform authz._derive_holders(v_tenant_id, v_ids);
     if tg_table_name = 'tenants' and tg_op = 'UPDATE' then
@@ -7459,7 +7533,7 @@ begin
         'authz.role_inheritance', 'authz.role_permissions', 'authz.user_roles', 'authz.group_roles', 'authz.user_permissions',
         'authz.group_permissions', 'authz.delegations', 'authz.proxy_grants', 'authz.break_glass_events',
         'authz.access_policies', 'authz.access_policy_permissions', 'authz.duty_acts',
-        'identity.users', 'identity.user_profiles', 'identity.groups']
+        'identity.users', 'identity.user_profiles']
     loop
         execute format('grant select on %s to enterprise_ai_decider', v_table);
         execute format('create policy read_to_decide on %s for select to enterprise_ai_decider using (true)', v_table);
@@ -7836,8 +7910,9 @@ declare
     v_needs_approval boolean := (
         select p.requires_approval from authz.permissions as p where p.id = _rules.permission_id);
 begin
-    select h.groups into v_groups
+    select s.groups into v_groups
     from authz.holders as h
+    join authz.role_sets as s on s.tenant_id = _rules.tenant_id and s.id = h.role_set_id
     where h.tenant_id = _rules.tenant_id and h.holder_id = _rules.subject_id;
 
     if _rules.resource_id is not null then
@@ -8609,8 +8684,8 @@ as $$
 $$;
 
 comment on function authz._of_holder(authz.holders, bit varying, integer) is
-    'What a user or a group has of the permission at a place, as authz._held has it, by the rights of the roles that it
-holds always and by what it is given directly: neither by roles that it holds at times, nor by groups.';
+    'What a user has of the permission at a place, as authz._held has it, by the rights of their set of roles and by what
+is given to them directly: not by roles that are held at times.';
 
 revoke all on function authz._of_holder(authz.holders, bit varying, integer) from public;
 grant execute on function authz._of_holder(authz.holders, bit varying, integer) to enterprise_ai_decider;
@@ -8685,32 +8760,22 @@ create or replace function authz._held(
     stable
     parallel restricted
 as $$
-    select mine.is_active and mine_together.is_active,
-           authz._of_holder(mine, mine_together.rights, _held.place)
+    select mine.is_active and together.is_active,
+           authz._of_holder(mine, together.rights, _held.place)
            | case
                when not mine.has_special_roles then 0
                else (select at_times.rights
                      from authz._at_times(_held.tenant_id, _held.user_id, _held.place, _held.at) as at_times)
            end
            | case
-               when mine.groups = '{}' then 0
-               else (select coalesce(bit_or(
-                                authz._of_holder(g, together.rights, _held.place)
-                                | case
-                                    when not g.has_special_roles then 0
-                                    else (select at_times.rights
-                                          from authz._at_times(_held.tenant_id, g.holder_id, _held.place, _held.at)
-                                              as at_times)
-                                end), 0)
-                     from authz.holders as g
-                     join authz.role_sets as together
-                         on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
-                     where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups))
+               when not together.has_special_roles then 0
+               else (select coalesce(bit_or(at_times.rights), 0)
+                     from (select unnest(together.groups) as id) as within
+                     cross join lateral authz._at_times(_held.tenant_id, within.id, _held.place, _held.at) as at_times)
            end,
-           mine.groups
+           together.groups
     from authz.holders as mine
-    join authz.role_sets as mine_together
-        on mine_together.tenant_id = _held.tenant_id and mine_together.id = mine.role_set_id
+    join authz.role_sets as together on together.tenant_id = _held.tenant_id and together.id = mine.role_set_id
     where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id
     offset 0    -- found out once, however often it is looked at
 $$;
@@ -8903,16 +8968,16 @@ declare
     v_place integer;
     v_level integer;
     v_is_active boolean;
-    v_is_alone boolean;         -- neither in groups nor with roles held at times
+    v_is_plain boolean;         -- without roles held at times, by themselves or by their groups
 begin
     -- Small statements: each finds rows by their keys, and to start a large join costs more than all of them.
     select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level
     into v_standing.permission_id, v_place, v_standing.resource_type, v_standing.requires_approval, v_level
     from authz.permissions as p
     where p.name = _standing.permission;
-    select h.is_active and together.is_active, h.groups, h.groups = '{}' and not h.has_special_roles,
+    select h.is_active and together.is_active, together.groups, not h.has_special_roles and not together.has_special_roles,
            authz._of_holder(h, together.rights, v_place)
-    into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
+    into v_is_active, v_standing.groups, v_is_plain, v_standing.rights
     from authz.holders as h
     join authz.role_sets as together on together.tenant_id = _standing.tenant_id and together.id = h.role_set_id
     where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.subject_id;
@@ -8921,7 +8986,7 @@ begin
         return null;
     end if;
 
-    if not v_is_alone then
+    if not v_is_plain then
         select held.rights
         into v_standing.rights
         from authz._held(_standing.tenant_id, _standing.subject_id, v_place, statement_timestamp()) as held;
@@ -9600,7 +9665,10 @@ create or replace function authz._places(tenant_id uuid, user_id uuid, permissio
 as $$
 declare
     v_groups uuid[] := (
-        select h.groups from authz.holders as h where h.tenant_id = _places.tenant_id and h.holder_id = _places.user_id);
+        select s.groups
+        from authz.holders as h
+        join authz.role_sets as s on s.tenant_id = _places.tenant_id and s.id = h.role_set_id
+        where h.tenant_id = _places.tenant_id and h.holder_id = _places.user_id);
 begin
     return array(
         select g.resource_id
@@ -9838,13 +9906,7 @@ declare
     v_sets uuid[] := array(
         select s.id
         from authz.role_sets as s
-        where s.tenant_id = v_tenant_id and authz._rights_at(s.rights, v_place) & 22 > 0);
-    v_groups uuid[] := array(
-        select g.id
-        from identity.groups as g
-        join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = g.id
-        where g.tenant_id = v_tenant_id
-          and (h.role_set_id = any (v_sets) or h.has_special_roles or authz._rights_at(h.rights, v_place) & 34 > 0));
+        where s.tenant_id = v_tenant_id and (s.has_special_roles or authz._rights_at(s.rights, v_place) & 54 > 0));
 begin
     return query
     select h.holder_id
@@ -9858,7 +9920,7 @@ begin
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
-      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.has_special_roles or h.has_delegations
+      and (h.role_set_id = any (v_sets) or h.has_special_roles or h.has_delegations
            or authz._rights_at(h.rights, v_place) & 34 > 0)
       and coalesce(
           authz._settled(
@@ -13705,9 +13767,10 @@ grant execute on function identity.scim_delete_group(uuid) to enterprise_ai_gate
 --   drop function authz._everyone(uuid);
 --   drop function authz._says_always(text, boolean, boolean, boolean);
 --   drop function authz._drop_unheld_role_sets(uuid, uuid[]);
---   drop function authz._derive_role_sets_with(uuid, uuid[]);
+--   drop function authz._derive_role_sets_with(uuid, uuid[], uuid[]);
+--   drop function authz._derive_members(uuid, uuid[]);
 --   drop function authz._derive_role_sets(uuid, uuid[]);
---   drop function authz._role_set_id(uuid[]);
+--   drop function authz._role_set_id(uuid[], uuid[]);
 --   drop function authz._derive_roles(uuid, uuid[]);
 --   drop function authz._no_rights();
 --   drop function authz._touch_epoch(uuid);

@@ -51,32 +51,38 @@ as $$
 declare
     v_nothing bit varying := authz._no_rights();
     v_tenant_id uuid;
+    v_written uuid[];
     v_new uuid[];
     v_context text;
 begin
     -- Another rule only adds to what is said: those that were given before need not be read, thousands as they may be.
     for v_tenant_id in select distinct c.tenant_id from changed as c loop
         v_context := authz._enter_tenant(v_tenant_id);
-        update authz.holders as h
-        set rights = said.before | said.added
-        from (
-            select h.holder_id, substring(h.rights || v_nothing, 1, length(v_nothing)) as before, added.rights as added
+        with written as (
+            update authz.holders as h
+            set rights = said.before | said.added
             from (
-                select (c.fields ->> tg_argv[0])::uuid as holder_id,
-                       bit_or(overlay(v_nothing placing authz._says_always(
-                           c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
-                           (c.fields ->> 'is_conditional')::boolean,
-                           not p.requires_approval or c.fields ->> 'granted_by' is null
-                           or c.fields ->> 'approved_by' is not null)::bit(8) from 8 * p.place + 1)) as rights
+                select h.holder_id, substring(h.rights || v_nothing, 1, length(v_nothing)) as before, added.rights as added
                 from (
-                    select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
-                ) as c (fields)
-                join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
-                group by 1
-            ) as added
-            join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
-        ) as said
-        where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before;
+                    select (c.fields ->> tg_argv[0])::uuid as holder_id,
+                           bit_or(overlay(v_nothing placing authz._says_always(
+                               c.fields ->> 'effect', c.fields ->> 'resource_id' is null,
+                               (c.fields ->> 'is_conditional')::boolean,
+                               not p.requires_approval or c.fields ->> 'granted_by' is null
+                               or c.fields ->> 'approved_by' is not null)::bit(8) from 8 * p.place + 1)) as rights
+                    from (
+                        select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
+                    ) as c (fields)
+                    join authz.permissions as p on p.id = (c.fields ->> 'permission_id')::integer
+                    group by 1
+                ) as added
+                join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = added.holder_id
+            ) as said
+            where h.tenant_id = v_tenant_id and h.holder_id = said.holder_id and said.before | said.added <> said.before
+            returning h.holder_id
+        )
+        select array_agg(w.holder_id) into v_written from written as w;
+        perform authz._derive_members(v_tenant_id, v_written);
         -- Whom the same statement makes may not be there yet.
         v_new := array(
             select distinct given.holder_id
@@ -187,10 +193,10 @@ begin
         else
             -- Nobody holds anything before they are there. Who does by now has been derived since.
             insert into authz.holders (
-                tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
+                tenant_id, holder_id, is_active, role_set_id, has_special_roles, rights, has_delegations)
             select v_tenant_id, (c.fields ->> 'id')::uuid,
                    coalesce(c.fields ->> 'status' = 'active' and c.fields ->> 'deleted_at' is null, false),
-                   '{}', authz._role_set_id('{}'), false, '', false
+                   authz._role_set_id('{}', '{}'), false, '', false
             from (
                 select to_jsonb(changed) from changed where changed.tenant_id = v_tenant_id
             ) as c (fields)
@@ -228,8 +234,9 @@ begin
         -- It has moved, and everybody below it now lies within other groups.
         v_ids := v_ids || array(
             select h.holder_id
-            from authz.holders as h
-            where h.tenant_id = v_tenant_id and h.groups @> v_ids);
+            from authz.role_sets as s
+            join authz.holders as h on h.tenant_id = v_tenant_id and h.role_set_id = s.id
+            where s.tenant_id = v_tenant_id and s.groups @> v_ids);
     end if;
     perform authz._derive_holders(v_tenant_id, v_ids);
     if tg_table_name = 'tenants' and tg_op = 'UPDATE' then

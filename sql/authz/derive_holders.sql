@@ -109,19 +109,18 @@ begin
         having bool_or(f.is_active) is not null     -- whoever is asked about and is there
     ),
     sets as (
-        insert into authz.role_sets (tenant_id, id, roles, is_active, rights)
-        select distinct _derive_holders.tenant_id, authz._role_set_id(d.roles), d.roles, false, ''::bit varying
+        insert into authz.role_sets (tenant_id, id, own_roles, groups, roles, is_active, has_special_roles, rights)
+        select distinct _derive_holders.tenant_id, authz._role_set_id(d.roles, d.groups), d.roles, d.groups, d.roles, false,
+               false, ''::bit varying
         from derived as d
         on conflict on constraint role_sets_pkey do nothing
     )
-    insert into authz.holders (
-        tenant_id, holder_id, is_active, groups, role_set_id, has_special_roles, rights, has_delegations)
-    select _derive_holders.tenant_id, d.holder_id, d.is_active, d.groups, authz._role_set_id(d.roles), d.has_special_roles,
+    insert into authz.holders (tenant_id, holder_id, is_active, role_set_id, has_special_roles, rights, has_delegations)
+    select _derive_holders.tenant_id, d.holder_id, d.is_active, authz._role_set_id(d.roles, d.groups), d.has_special_roles,
            d.rights, d.has_delegations
     from derived as d
     on conflict on constraint holders_pkey do update
         set is_active = excluded.is_active,
-            groups = excluded.groups,
             role_set_id = excluded.role_set_id,
             has_special_roles = excluded.has_special_roles,
             rights = excluded.rights,
@@ -138,6 +137,7 @@ begin
             join authz.role_sets as s on s.tenant_id = _derive_holders.tenant_id and s.id = h.role_set_id
             where h.tenant_id = _derive_holders.tenant_id and h.holder_id = any (_derive_holders.holder_ids)
               and s.rights = ''::bit varying));
+        perform authz._derive_members(_derive_holders.tenant_id, _derive_holders.holder_ids);
     end if;
 end
 $$;
@@ -185,3 +185,28 @@ comment on function authz._says_always(text, boolean, boolean, boolean) is
 or not, and is approved or need not be.';
 
 revoke all on function authz._says_always(text, boolean, boolean, boolean) from public;
+
+
+create or replace function authz._derive_members(tenant_id uuid, group_ids uuid[])
+    returns void
+    language plpgsql
+    volatile
+    parallel unsafe
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_groups uuid[] := array(
+        select g.id
+        from identity.groups as g
+        where g.tenant_id = _derive_members.tenant_id and g.id = any (_derive_members.group_ids));
+begin
+    if v_groups <> '{}' then
+        perform authz._derive_role_sets_with(_derive_members.tenant_id, '{}', v_groups);
+    end if;
+end
+$$;
+
+comment on function authz._derive_members(uuid, uuid[]) is
+    'Derive anew the sets of those who are in these groups, among which may be ids of others.';
+
+revoke all on function authz._derive_members(uuid, uuid[]) from public;

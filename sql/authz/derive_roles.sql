@@ -64,7 +64,7 @@ begin
     group by r.id
     on conflict on constraint role_rights_pkey do update set rights = excluded.rights;
 
-    perform authz._derive_role_sets_with(_derive_roles.tenant_id, v_heirs);
+    perform authz._derive_role_sets_with(_derive_roles.tenant_id, v_heirs, '{}');
 end
 $$;
 

@@ -118,13 +118,7 @@ declare
     v_sets uuid[] := array(
         select s.id
         from authz.role_sets as s
-        where s.tenant_id = v_tenant_id and authz._rights_at(s.rights, v_place) & 22 > 0);
-    v_groups uuid[] := array(
-        select g.id
-        from identity.groups as g
-        join authz.holders as h on h.tenant_id = v_tenant_id and h.holder_id = g.id
-        where g.tenant_id = v_tenant_id
-          and (h.role_set_id = any (v_sets) or h.has_special_roles or authz._rights_at(h.rights, v_place) & 34 > 0));
+        where s.tenant_id = v_tenant_id and (s.has_special_roles or authz._rights_at(s.rights, v_place) & 54 > 0));
 begin
     return query
     select h.holder_id
@@ -138,7 +132,7 @@ begin
                                    list_subjects.resource_id) as direct
     where p.name = list_subjects.permission
       and h.holder_id > coalesce(list_subjects.after_id, '00000000-0000-0000-0000-000000000000')
-      and (h.role_set_id = any (v_sets) or h.groups && v_groups or h.has_special_roles or h.has_delegations
+      and (h.role_set_id = any (v_sets) or h.has_special_roles or h.has_delegations
            or authz._rights_at(h.rights, v_place) & 34 > 0)
       and coalesce(
           authz._settled(

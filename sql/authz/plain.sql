@@ -30,8 +30,8 @@ as $$
 $$;
 
 comment on function authz._of_holder(authz.holders, bit varying, integer) is
-    'What a user or a group has of the permission at a place, as authz._held has it, by the rights of the roles that it
-holds always and by what it is given directly: neither by roles that it holds at times, nor by groups.';
+    'What a user has of the permission at a place, as authz._held has it, by the rights of their set of roles and by what
+is given to them directly: not by roles that are held at times.';
 
 revoke all on function authz._of_holder(authz.holders, bit varying, integer) from public;
 grant execute on function authz._of_holder(authz.holders, bit varying, integer) to enterprise_ai_decider;
@@ -106,32 +106,22 @@ create or replace function authz._held(
     stable
     parallel restricted
 as $$
-    select mine.is_active and mine_together.is_active,
-           authz._of_holder(mine, mine_together.rights, _held.place)
+    select mine.is_active and together.is_active,
+           authz._of_holder(mine, together.rights, _held.place)
            | case
                when not mine.has_special_roles then 0
                else (select at_times.rights
                      from authz._at_times(_held.tenant_id, _held.user_id, _held.place, _held.at) as at_times)
            end
            | case
-               when mine.groups = '{}' then 0
-               else (select coalesce(bit_or(
-                                authz._of_holder(g, together.rights, _held.place)
-                                | case
-                                    when not g.has_special_roles then 0
-                                    else (select at_times.rights
-                                          from authz._at_times(_held.tenant_id, g.holder_id, _held.place, _held.at)
-                                              as at_times)
-                                end), 0)
-                     from authz.holders as g
-                     join authz.role_sets as together
-                         on together.tenant_id = _held.tenant_id and together.id = g.role_set_id
-                     where g.tenant_id = _held.tenant_id and g.holder_id = any (mine.groups))
+               when not together.has_special_roles then 0
+               else (select coalesce(bit_or(at_times.rights), 0)
+                     from (select unnest(together.groups) as id) as within
+                     cross join lateral authz._at_times(_held.tenant_id, within.id, _held.place, _held.at) as at_times)
            end,
-           mine.groups
+           together.groups
     from authz.holders as mine
-    join authz.role_sets as mine_together
-        on mine_together.tenant_id = _held.tenant_id and mine_together.id = mine.role_set_id
+    join authz.role_sets as together on together.tenant_id = _held.tenant_id and together.id = mine.role_set_id
     where mine.tenant_id = _held.tenant_id and mine.holder_id = _held.user_id
     offset 0    -- found out once, however often it is looked at
 $$;

@@ -24,8 +24,9 @@ declare
     v_needs_approval boolean := (
         select p.requires_approval from authz.permissions as p where p.id = _rules.permission_id);
 begin
-    select h.groups into v_groups
+    select s.groups into v_groups
     from authz.holders as h
+    join authz.role_sets as s on s.tenant_id = _rules.tenant_id and s.id = h.role_set_id
     where h.tenant_id = _rules.tenant_id and h.holder_id = _rules.subject_id;
 
     if _rules.resource_id is not null then

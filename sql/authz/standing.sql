@@ -11,16 +11,16 @@ declare
     v_place integer;
     v_level integer;
     v_is_active boolean;
-    v_is_alone boolean;         -- neither in groups nor with roles held at times
+    v_is_plain boolean;         -- without roles held at times, by themselves or by their groups
 begin
     -- Small statements: each finds rows by their keys, and to start a large join costs more than all of them.
     select p.id, p.place, p.resource_type, p.requires_approval, p.minimum_authentication_level
     into v_standing.permission_id, v_place, v_standing.resource_type, v_standing.requires_approval, v_level
     from authz.permissions as p
     where p.name = _standing.permission;
-    select h.is_active and together.is_active, h.groups, h.groups = '{}' and not h.has_special_roles,
+    select h.is_active and together.is_active, together.groups, not h.has_special_roles and not together.has_special_roles,
            authz._of_holder(h, together.rights, v_place)
-    into v_is_active, v_standing.groups, v_is_alone, v_standing.rights
+    into v_is_active, v_standing.groups, v_is_plain, v_standing.rights
     from authz.holders as h
     join authz.role_sets as together on together.tenant_id = _standing.tenant_id and together.id = h.role_set_id
     where h.tenant_id = _standing.tenant_id and h.holder_id = _standing.subject_id;
@@ -29,7 +29,7 @@ begin
         return null;
     end if;
 
-    if not v_is_alone then
+    if not v_is_plain then
         select held.rights
         into v_standing.rights
         from authz._held(_standing.tenant_id, _standing.subject_id, v_place, statement_timestamp()) as held;

@@ -345,7 +345,10 @@ create or replace function authz._places(tenant_id uuid, user_id uuid, permissio
 as $$
 declare
     v_groups uuid[] := (
-        select h.groups from authz.holders as h where h.tenant_id = _places.tenant_id and h.holder_id = _places.user_id);
+        select s.groups
+        from authz.holders as h
+        join authz.role_sets as s on s.tenant_id = _places.tenant_id and s.id = h.role_set_id
+        where h.tenant_id = _places.tenant_id and h.holder_id = _places.user_id);
 begin
     return array(
         select g.resource_id

@@ -26,9 +26,10 @@ select authz._derive_roles(%(t)s, array(select id from authz.roles)),
 # Sets that nobody holds but the one without roles, holders without a set, and ids that are not those of the roles.
 AMISS = """
 select s.id from authz.role_sets as s
-where s.roles <> '{}' and not exists (
+where not (s.own_roles = '{}' and s.groups = '{}') and not exists (
           select from authz.holders as h where h.tenant_id = s.tenant_id and h.role_set_id = s.id)
-   or s.id <> authz._role_set_id(array(select distinct r from unnest(s.roles) as r order by r))
+   or s.id <> authz._role_set_id(array(select distinct r from unnest(s.own_roles) as r order by r),
+                                 array(select distinct g from unnest(s.groups) as g order by g))
 union all
 select h.holder_id from authz.holders as h
 where not exists (select from authz.role_sets as s where s.tenant_id = h.tenant_id and s.id = h.role_set_id)
