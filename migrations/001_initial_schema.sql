@@ -5377,7 +5377,9 @@ begin
         )
         select from above where above.id = new.role_id
     ) then
-        raise exception 'Role % cannot inherit from role %, which inherits from it', new.role_id, new.parent_id
+        raise exception 'Role % cannot inherit from role %, which inherits from it',
+            (select r.name from authz.roles as r where r.tenant_id = new.tenant_id and r.id = new.role_id),
+            (select r.name from authz.roles as r where r.tenant_id = new.tenant_id and r.id = new.parent_id)
             using errcode = 'ZA002', hint = 'Remove the inheritance the other way round first.';
     end if;
     return new;
@@ -12589,7 +12591,25 @@ declare
     v_condition constant jsonpath := change ->> 'condition';
     v_from constant timestamptz := change ->> 'valid_from';
     v_until constant timestamptz := change ->> 'valid_until';
+    v_unknown text;
 begin
+    -- A misspelt key would make a change other than the one that was meant, as wide as a tenant perhaps.
+    if jsonb_typeof(change) = 'object' then
+        select string_agg(k, ', ' order by k) into v_unknown
+        from jsonb_object_keys(change) as k
+        where k <> all (array['do', 'user_id', 'group_id', 'role', 'parent', 'permission', 'effect', 'resource_id',
+                              'parent_id', 'condition', 'valid_from', 'valid_until']);
+    end if;
+    if v_unknown is not null then
+        raise exception 'The change % has %, which means nothing', change, v_unknown
+            using errcode = 'ZA009', hint = 'Beside "do" there are user_id, group_id, role, parent, permission, effect, '
+                                            'resource_id, parent_id, condition, valid_from and valid_until.';
+    end if;
+    if num_nonnulls(v_user_id, v_group_id, v_role_id) > 1 and v_do like '%\_permission'
+       or num_nonnulls(v_user_id, v_group_id) > 1 and v_do like '%\_role' then
+        raise exception 'The change % is about more than one', change
+            using errcode = 'ZA009', hint = 'Name a user, a group or a role, and make a change for each of them.';
+    end if;
     if change ->> 'permission' is not null and v_permission_id is null then
         raise exception 'There is no permission %', change ->> 'permission'
             using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
@@ -12727,6 +12747,17 @@ begin
         raise exception 'Changes and checks are lists'
             using errcode = 'ZA009', hint = 'As in [{"do": "assign_role", "user_id": "…", "role": "viewer"}].';
     end if;
+    if exists (
+        select from jsonb_array_elements(checks) as c
+        where case
+                  when jsonb_typeof(c) <> 'object' then true
+                  else c ->> 'user_id' is null or c ->> 'permission' is null
+                       or c - '{user_id,permission,resource_id,request}'::text[] <> '{}'
+              end
+    ) then
+        raise exception 'A check names a user_id and a permission, and may have resource_id and request'
+            using errcode = 'ZA009', hint = 'As in [{"user_id": "…", "permission": "document.read"}].';
+    end if;
     v_checks := coalesce(checks, authz._checks_of(v_tenant_id, changes));
     if jsonb_array_length(v_checks) > 10000 then
         raise exception 'These are % checks, and 10000 are the most', jsonb_array_length(v_checks)
@@ -12767,7 +12798,7 @@ comment on function authz.simulate(jsonb, jsonb) is
 why], "checked": n, "flips": [each check whose answer would turn, with before and after], "tests": [policy tests that would
 come to pass or fail]}. A check is {"user_id", "permission", "resource_id"?, "request"?}; without a list every permission is
 asked for all users that the changes name, on the type and on the resources they name. It takes permission.read and
-permission.grant (ZA007). Raises ZA001 without a user, ZA009 for what is no list, or too long.';
+permission.grant (ZA007). Raises ZA001 without a user, ZA009 for what is no list of such, or too long.';
 
 revoke all on function authz.simulate(jsonb, jsonb) from public;
 grant execute on function authz.simulate(jsonb, jsonb) to enterprise_ai_app;
@@ -12874,8 +12905,9 @@ begin
     perform authz._apply_change(_try_change.tenant_id, change);
     return jsonb_build_object('change', place, 'outcome', 'applied');
 exception
-    -- What another session is in the way of says nothing about the change.
-    when transaction_rollback or insufficient_resources or operator_intervention or lock_not_available then raise;
+    -- What another session or the server itself is in the way of says nothing about the change.
+    when transaction_rollback or insufficient_resources or operator_intervention or lock_not_available
+        or read_only_sql_transaction then raise;
     when others then
         return jsonb_build_object('change', place, 'outcome', 'refused', 'sqlstate', sqlstate, 'message', sqlerrm);
 end

@@ -16,7 +16,25 @@ declare
     v_condition constant jsonpath := change ->> 'condition';
     v_from constant timestamptz := change ->> 'valid_from';
     v_until constant timestamptz := change ->> 'valid_until';
+    v_unknown text;
 begin
+    -- A misspelt key would make a change other than the one that was meant, as wide as a tenant perhaps.
+    if jsonb_typeof(change) = 'object' then
+        select string_agg(k, ', ' order by k) into v_unknown
+        from jsonb_object_keys(change) as k
+        where k <> all (array['do', 'user_id', 'group_id', 'role', 'parent', 'permission', 'effect', 'resource_id',
+                              'parent_id', 'condition', 'valid_from', 'valid_until']);
+    end if;
+    if v_unknown is not null then
+        raise exception 'The change % has %, which means nothing', change, v_unknown
+            using errcode = 'ZA009', hint = 'Beside "do" there are user_id, group_id, role, parent, permission, effect, '
+                                            'resource_id, parent_id, condition, valid_from and valid_until.';
+    end if;
+    if num_nonnulls(v_user_id, v_group_id, v_role_id) > 1 and v_do like '%\_permission'
+       or num_nonnulls(v_user_id, v_group_id) > 1 and v_do like '%\_role' then
+        raise exception 'The change % is about more than one', change
+            using errcode = 'ZA009', hint = 'Name a user, a group or a role, and make a change for each of them.';
+    end if;
     if change ->> 'permission' is not null and v_permission_id is null then
         raise exception 'There is no permission %', change ->> 'permission'
             using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';

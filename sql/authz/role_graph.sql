@@ -19,7 +19,9 @@ begin
         )
         select from above where above.id = new.role_id
     ) then
-        raise exception 'Role % cannot inherit from role %, which inherits from it', new.role_id, new.parent_id
+        raise exception 'Role % cannot inherit from role %, which inherits from it',
+            (select r.name from authz.roles as r where r.tenant_id = new.tenant_id and r.id = new.role_id),
+            (select r.name from authz.roles as r where r.tenant_id = new.tenant_id and r.id = new.parent_id)
             using errcode = 'ZA002', hint = 'Remove the inheritance the other way round first.';
     end if;
     return new;

@@ -26,6 +26,17 @@ begin
         raise exception 'Changes and checks are lists'
             using errcode = 'ZA009', hint = 'As in [{"do": "assign_role", "user_id": "…", "role": "viewer"}].';
     end if;
+    if exists (
+        select from jsonb_array_elements(checks) as c
+        where case
+                  when jsonb_typeof(c) <> 'object' then true
+                  else c ->> 'user_id' is null or c ->> 'permission' is null
+                       or c - '{user_id,permission,resource_id,request}'::text[] <> '{}'
+              end
+    ) then
+        raise exception 'A check names a user_id and a permission, and may have resource_id and request'
+            using errcode = 'ZA009', hint = 'As in [{"user_id": "…", "permission": "document.read"}].';
+    end if;
     v_checks := coalesce(checks, authz._checks_of(v_tenant_id, changes));
     if jsonb_array_length(v_checks) > 10000 then
         raise exception 'These are % checks, and 10000 are the most', jsonb_array_length(v_checks)
@@ -66,7 +77,7 @@ comment on function authz.simulate(jsonb, jsonb) is
 why], "checked": n, "flips": [each check whose answer would turn, with before and after], "tests": [policy tests that would
 come to pass or fail]}. A check is {"user_id", "permission", "resource_id"?, "request"?}; without a list every permission is
 asked for all users that the changes name, on the type and on the resources they name. It takes permission.read and
-permission.grant (ZA007). Raises ZA001 without a user, ZA009 for what is no list, or too long.';
+permission.grant (ZA007). Raises ZA001 without a user, ZA009 for what is no list of such, or too long.';
 
 revoke all on function authz.simulate(jsonb, jsonb) from public;
 grant execute on function authz.simulate(jsonb, jsonb) to enterprise_ai_app;
@@ -173,8 +184,9 @@ begin
     perform authz._apply_change(_try_change.tenant_id, change);
     return jsonb_build_object('change', place, 'outcome', 'applied');
 exception
-    -- What another session is in the way of says nothing about the change.
-    when transaction_rollback or insufficient_resources or operator_intervention or lock_not_available then raise;
+    -- What another session or the server itself is in the way of says nothing about the change.
+    when transaction_rollback or insufficient_resources or operator_intervention or lock_not_available
+        or read_only_sql_transaction then raise;
     when others then
         return jsonb_build_object('change', place, 'outcome', 'refused', 'sqlstate', sqlstate, 'message', sqlerrm);
 end

@@ -210,7 +210,43 @@ def test_what_is_no_list_or_too_long_is_refused(world, boss):
     refused(world, "ZA009", SIMULATE, "{}", "[]")
     refused(world, "ZA009", SIMULATE, None, "[]")
     refused(world, "ZA009", SIMULATE, "[]", "{}")
-    refused(world, "ZA009", SIMULATE, "[]", json.dumps([{}] * 10001))
+    ada = {"user_id": str(boss), "permission": READ}
+    for check in (
+        5,
+        {},
+        {**ada, "permission": None},
+        {"permission": READ},
+        {**ada, "resorce_id": str(uuid4())},
+    ):
+        refused(world, "ZA009", SIMULATE, "[]", json.dumps([ada, check]))
+    refused(world, "ZA009", SIMULATE, "[]", json.dumps([ada] * 10001))
+
+
+def test_a_change_that_says_something_else_than_was_meant_is_refused(world, boss):
+    ada, role = world.user(), world.role()
+    world.carry(role, READ)
+    assign = {"do": "assign_role", "user_id": ada, "role": name_of(world, role)}
+    grant = {"do": "grant_permission", "user_id": ada, "permission": READ}
+    result = simulate(
+        world,
+        boss,
+        {**assign, "resorce_id": uuid4()},
+        {**grant, "efect": "deny"},
+        {**grant, "role": assign["role"]},
+        {**assign, "group_id": uuid4()},
+        5,
+        checks=[{"user_id": ada, "permission": READ}],
+    )
+    assert [change["sqlstate"] for change in result["changes"]] == ["ZA009"] * 5
+    assert "resorce_id, which means nothing" in result["changes"][0]["message"]
+    assert result["flips"] == []
+
+
+def test_on_a_server_that_only_reads_a_simulation_says_so(world, boss):
+    world.ask_as(boss, authentication_level=2)
+    change = {"do": "assign_role", "user_id": str(world.user()), "role": "viewer"}
+    world.conn.execute("set local transaction_read_only = on")
+    refused(world, "25006", SIMULATE, json.dumps([change]), "[]")
 
 
 def test_nobody_outside_notices(database):
