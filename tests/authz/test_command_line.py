@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from uuid import uuid4
 
 import pytest
@@ -48,6 +51,50 @@ def test_check_says_why_and_exits_accordingly(house, run):
     code, out, _ = run("check", ada, "document.update", document, "--json")
     assert (code, json.loads(out)) == (1, {"effect": "deny", "reason": "deny_default"})
     assert run("check", ada, READ, uuid4())[:2] == (1, "effect  deny\nreason  deny_not_found\n")
+
+
+def test_what_is_not_there_is_said(house, run):
+    ada = house.person("viewer")
+    for command in (("check", ada), ("explain", ada), ("who-can",)):
+        assert (
+            "There is no permission document.raed; perhaps document.read" in run(*command, "document.raed")[2]
+        )
+    assert run("check", ada, READ, uuid4())[2] == ""
+    code, _, err = run("check", "nobody@cli.test", READ)
+    assert (code, "There is no user nobody@cli.test" in err, "in the tenant cli" in err) == (1, True, True)
+
+
+def test_an_empty_database_is_told_from_a_broken_one(superuser, capsys, house):
+    superuser.execute("create database not_migrated")
+    code = main(["authz", "check", "ada", READ, "--database-url", house.world.server.url("not_migrated")])
+    assert (code, "enterprise-ai migrate" in capsys.readouterr().err) == (1, True)
+
+
+def test_no_server_there(capsys):
+    code = main(["authz", "check", "ada", READ, "--database-url", "postgresql://127.0.0.1:1/x"])
+    err = capsys.readouterr().err
+    assert (code, "check host and port." in err, "--wait" in err) == (4, True, False)
+
+
+def test_an_interruption_says_what_is_left(monkeypatch, capsys, run):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("enterprise_ai.identity.open_for", interrupted)
+    code, out, err = run("check", "ada", READ)
+    assert (code, out, "has been taken back" in err) == (130, "", True)
+
+
+def test_nobody_reading_on_is_no_failure(house):
+    url = house.world.server.url(house.world.name, "migrator")
+    command = [sys.executable, "-m", "enterprise_ai", "authz", "what-can", str(house.boss), "--tenant", "cli"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*command, "--database-url", url], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert done.stderr == b""
 
 
 def test_levels_and_facts_are_as_they_are_said(house, run):
@@ -101,7 +148,20 @@ def test_diff_shows_what_turns_and_makes_nothing(house, run, file):
     assert (code, out) == (0, "1 checks, 0 of them turn, 0 changes are refused.\n")
     code, out, _ = run("diff", file([{**grant, "permission": "no.such"}]), "--as", house.boss)
     assert (code, "change 1 is refused: There is no permission no.such (ZA011)" in out) == (1, True)
-    assert run("diff", file("{"), "--as", house.boss)[0] == 2
+    for wrong in (
+        "{",
+        5,
+        {"chanes": []},
+        {"changes": 5},
+        [5],
+        {"changes": [], "check": []},
+        {"changes": [], "checks": [5]},
+    ):
+        code, out, err = run("diff", file(wrong), "--as", house.boss)
+        assert (code, out, "cannot be read: " in err) == (2, "", True)
+    checks = [{"user_id": str(ada), "permission": "document.raed"}]
+    err = run("diff", file({"changes": [grant], "checks": checks}), "--as", house.boss)[2]
+    assert "There is no permission document.raed; perhaps document.read" in err
     code, _, err = run("diff", file([grant]), "--as", ada)
     assert (code, "It takes permission.read." in err) == (1, True)
 
@@ -156,7 +216,7 @@ def test_review_shows_how_far_it_is(house, run):
 @pytest.mark.parametrize(
     "arguments",
     [(), ("check", "ada"), ("check", "ada", READ, "no-id"), ("check", "ada", READ, "--fact", "x"), ("diff", "x"),
-     ("check", "ada", READ, "--level", "9"), ("import", "cedar", "x"), ("import", "openfga", "x", "--relation", "y")],
+     ("check", "ada", READ, "--level", "9"), ("check", "ada", READ, "--fact", "ip_address=10.0.0.1"), ("import", "cedar", "x"), ("import", "openfga", "x", "--relation", "y")],
 )  # fmt: skip
 def test_usage(run, arguments):
     with pytest.raises(SystemExit) as stopped:

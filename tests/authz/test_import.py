@@ -171,10 +171,29 @@ def test_what_casbin_means_otherwise_is_refused(imports, conf, policy, said):
     assert "nothing has been changed" in err
 
 
+def test_a_domain_that_the_policy_does_not_have_is_refused(imports):
+    policy = "p, reader, acme, document, read, allow\ng, {ada}, reader, acme"
+    code, _, err = imports.casbin(model(domains=True), policy, "--domain", "acne")
+    assert (code, "The policy has no domain acne, it has acme" in err) == (1, True)
+
+
+def test_files_that_are_no_text_are_refused_and_a_byte_order_mark_is_not(imports):
+    conf = imports.write("model.conf", model())
+    policy = imports.folder / "policy.csv"
+    policy.write_bytes(b"\xff\xfe\x00")
+    code, _, err = imports.run("casbin", str(policy))
+    assert (code, "is no policy of Casbin" in err) == (1, True)
+    code, _, err = imports.run("casbin", conf, "--model", str(policy))
+    assert (code, "is no model of Casbin" in err) == (1, True)
+    policy.write_bytes(f"\ufeffp, {imports.email['ada']}, document, read, allow".encode())
+    assert imports.run("casbin", str(policy))[0] == 0
+    assert imports.decides("ada", "document.read")
+
+
 def test_a_circle_of_roles_is_refused_whole(imports):
     code, _, err = imports.casbin(model(), "g, one, two\ng, two, one\np, {ada}, document, read, allow")
     assert code == 1
-    assert "inherits from it" in err
+    assert "Role two cannot inherit from role one, which inherits from it" in err
     assert not imports.decides("ada", "document.read")
 
 

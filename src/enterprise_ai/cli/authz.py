@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from enterprise_ai.cli import authz_import, authz_policies
 from enterprise_ai.cli.output import add_json_option, print_facts
+from enterprise_ai.cli.permissions import warn_of_unknown
 from enterprise_ai.cli.tenancy import add_tenant_option, as_uuid, find_user, in_tenant
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     import psycopg
+
+#: What a request cannot say, since the context of a signed-in user does; `authz.evaluate` drops it.
+_OF_THE_CONTEXT = ("ip_address", "authentication_level", "user_agent", "session_id", "actor_id", "scopes")
 
 
 def add_parser(groups: Any) -> None:
@@ -65,6 +69,8 @@ def _check(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
     if decision.expires_at:
         facts["expires_at"] = decision.expires_at
     print_facts(options, facts)
+    if decision.reason == "deny_not_found":
+        warn_of_unknown(conn, [options.permission])
     return 0 if decision.is_allowed else 1
 
 
@@ -77,6 +83,7 @@ def _explain(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
         print(json.dumps(Authz(conn).explain(*asked, user_id=user_id, request=dict(options.facts))))
     else:
         print(Authz(conn).explain_text(*asked, user_id=user_id, request=dict(options.facts)))
+    warn_of_unknown(conn, [options.permission])
     return 0
 
 
@@ -101,6 +108,8 @@ def _who(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
         print(json.dumps(people))
     elif not found:
         print("Nobody.")
+    if not found:
+        warn_of_unknown(conn, [options.permission])
     return 0
 
 
@@ -146,6 +155,10 @@ def _fact(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise argparse.ArgumentTypeError(f"{text} is not NAME=VALUE")
+    if name in _OF_THE_CONTEXT:
+        raise argparse.ArgumentTypeError(
+            f"{name} is never taken from who asks, only from the context (--level gives the level)"
+        )
     try:
         return name, json.loads(value)
     except ValueError:

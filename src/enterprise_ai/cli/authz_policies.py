@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enterprise_ai.cli.output import print_rows
+from enterprise_ai.cli.permissions import warn_of_unknown
 from enterprise_ai.cli.tenancy import find_user
 
 if TYPE_CHECKING:
@@ -42,14 +43,13 @@ def _diff(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
     from enterprise_ai.authz import Policies
 
     try:
-        wanted = json.loads(options.file.read_text(encoding="utf-8"))
+        wanted = _wanted(json.loads(options.file.read_text(encoding="utf-8-sig")))
     except (OSError, ValueError) as error:
         print(f"enterprise-ai: {options.file} cannot be read: {error}", file=sys.stderr)
         return 2
-    if isinstance(wanted, list):
-        wanted = {"changes": wanted}
     become(options, conn)
-    found = Policies(conn).simulate(wanted.get("changes", []), wanted.get("checks"))
+    found = Policies(conn).simulate(wanted["changes"], wanted.get("checks"))
+    warn_of_unknown(conn, {check["permission"] for check in wanted.get("checks") or []})
     refused = [change for change in found.changes if change["outcome"] != "applied"]
     if options.json:
         print(json.dumps(asdict(found)))
@@ -64,6 +64,16 @@ def _diff(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
     if refused:
         return 1
     return 3 if found.flips else 0
+
+
+def _wanted(content: Any) -> dict[str, Any]:
+    wanted = {"changes": content} if isinstance(content, list) else content
+    if not isinstance(wanted, dict) or "changes" not in wanted or wanted.keys() - {"changes", "checks"}:
+        raise ValueError('it is neither a list of changes nor {"changes": […], "checks": […]}')
+    for things in (wanted["changes"], wanted.get("checks") or []):
+        if not isinstance(things, list) or not all(isinstance(thing, dict) for thing in things):
+            raise ValueError("changes and checks are lists of objects")
+    return wanted
 
 
 def _flip(flip: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from enterprise_ai.cli.refusals import refusal
+from enterprise_ai.cli.refusals import advice_on, refusal, without_waiting
 from enterprise_ai.embedded import EmbeddedError
 from enterprise_ai.errors import Error
 from enterprise_ai.migrate import ConnectionFailed
@@ -69,8 +69,9 @@ def reporting(work: Work) -> Callable[[argparse.Namespace], int]:
         except psycopg.IntegrityError as error:
             return _say(refusal(error), "", 1)
         except psycopg.Error as error:
-            message = f"{error.diag.message_primary or error} ({error.sqlstate})"
-            return _say(message, error.diag.message_hint or "", 1)
+            message = str(error.diag.message_primary or error)
+            message += f" ({error.sqlstate})" if error.sqlstate else ""
+            return _say(message, error.diag.message_hint or advice_on(error), 1)
 
     return run
 
@@ -79,7 +80,9 @@ def _connect(url: str | None) -> psycopg.Connection:
     try:
         return psycopg.connect(url or "", autocommit=True)
     except psycopg.Error as error:
-        raise Target(url).failure(str(error)) from None
+        failure = Target(url).failure(str(error))
+        failure.advice = without_waiting(failure.advice)
+        raise failure from None
 
 
 def _say(message: str, advice: str, code: int) -> int:

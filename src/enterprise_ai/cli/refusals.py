@@ -6,6 +6,12 @@ import re
 
 import psycopg
 
+_NOT_THERE = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedFunction,
+    psycopg.errors.UndefinedTable,
+)
 _TAKEN = re.compile(r"Key \((?P<columns>[^()]*)\)=\((?P<values>.*)\) already exists")
 
 
@@ -14,6 +20,22 @@ def refusal(error: psycopg.IntegrityError) -> str:
     diag = error.diag
     what = _taken(diag.message_detail or "") or _broken(diag.table_name or "", diag.constraint_name or "")
     return f"{what or diag.message_primary}; nothing has been changed"
+
+
+def advice_on(error: psycopg.Error) -> str:
+    """Say what to do about an error for which the server has no hint."""
+    if isinstance(error, _NOT_THERE):
+        return "This database is not migrated, or not as far: see enterprise-ai status, and enterprise-ai migrate."
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return "The server or the login only reads (a standby, default_transaction_read_only): give the primary's URL."
+    if error.sqlstate is None or isinstance(error, psycopg.errors.OperatorIntervention):
+        return "What was not yet committed has been taken back; look at what there is, then run it again."
+    return ""
+
+
+def without_waiting(advice: str) -> str:
+    """Advice on a failed connection, for commands that have no --wait."""
+    return re.sub(r",? or give --wait SECONDS( while it starts)?", "", advice)
 
 
 def _taken(detail: str) -> str:

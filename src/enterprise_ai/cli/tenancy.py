@@ -39,11 +39,18 @@ def in_tenant(work: Work) -> Work:
 @contextmanager
 def _opened(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> Iterator[None]:
     from enterprise_ai.identity import open_for
+    from enterprise_ai.identity.errors import UserNotFound
 
     tenant_id = as_uuid(options.tenant) or _tenant_of(conn, options.tenant)
     with conn.transaction():
         open_for(conn, tenant_id)
-        yield
+        try:
+            yield
+        except UserNotFound as error:
+            error.hint = (
+                error.hint or f"This was looked for in the tenant {options.tenant}; --tenant names another."
+            )
+            raise
 
 
 def find_user(conn: psycopg.Connection[Any], name: str) -> User:

@@ -40,11 +40,11 @@ def read(model: Path, policy: Path, *, domain: str | None = None) -> Rights:
 def _model(path: Path) -> _Model:
     parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), inline_comment_prefixes=("#",))
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(path.read_text(encoding="utf-8-sig"))
         columns = _words(parser["policy_definition"]["p"])
         effect, matcher = parser["policy_effect"]["e"], parser["matchers"]["m"]
         asked = _words(parser["request_definition"]["r"])
-    except (configparser.Error, KeyError) as error:
+    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
         raise NotExpressible(f"{path} is no model of Casbin: {error}") from error
     roles = dict(parser["role_definition"]) if "role_definition" in parser else {}
     more = [
@@ -85,9 +85,12 @@ def _refuse_other_matchers(matcher: str, has_domains: bool, has_roles: bool) -> 
 
 
 def _lines(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        kept = (line for line in file if line.strip() and not line.lstrip().startswith("#"))
-        return [[cell.strip() for cell in row] for row in csv.reader(kept, skipinitialspace=True)]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            kept = (line for line in file if line.strip() and not line.lstrip().startswith("#"))
+            return [[cell.strip() for cell in row] for row in csv.reader(kept, skipinitialspace=True)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise NotExpressible(f"{path} is no policy of Casbin: {error}") from error
 
 
 def _rights(shape: _Model, lines: list[list[str]], domain: str | None) -> Rights:
@@ -103,6 +106,7 @@ def _rights(shape: _Model, lines: list[list[str]], domain: str | None) -> Rights
             raise NotExpressible(f"The line g, {', '.join(link)} is too long or too short")
     if shape.has_domains:
         _refuse_patterns({link[2] for link in links})
+        _refuse_other_domain(domain, _domains(shape, rules) | {link[2] for link in links})
         links = {link[:2] for link in links if link[2] == domain}
 
     rights = Rights()
@@ -142,6 +146,18 @@ def _object(text: str) -> tuple[str, UUID | None]:
         return kind, UUID(name)
     except ValueError:
         raise NotExpressible(f"The object {text} is neither a type nor type:id") from None
+
+
+def _domains(shape: _Model, rules: list[list[str]]) -> set[str]:
+    at = shape.columns.index("dom")
+    return {rule[at] for rule in rules if len(rule) > at}
+
+
+def _refuse_other_domain(domain: str | None, known: set[str]) -> None:
+    if domain not in known:
+        raise NotExpressible(
+            f"The policy has no domain {domain}, it has {', '.join(sorted(known)) or 'none'}"
+        )
 
 
 def _refuse_patterns(names: set[str]) -> None:

@@ -17,7 +17,7 @@ def read(path: Path, relations: dict[str, list[str]] | None = None) -> Rights:
     `group:NAME#member` and `role:NAME#assignee` in the place of the user are a grant to all of them.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise NotExpressible(f"{path} is no JSON: {error}") from error
     if isinstance(found, dict):

@@ -114,7 +114,9 @@ class _Addition(Calls):
 
     def make(self, rights: Rights) -> dict[str, int]:
         people = self._pairs(_PEOPLE, rights.people())
-        self._refuse("Nobody in the tenant is", rights.people() - people.keys())
+        self._refuse(
+            "Nobody in the tenant is", rights.people() - people.keys(), " (people go by address or id)"
+        )
         permissions = dict(self._conn.execute("select name, id from authz.permissions").fetchall())
         self._refuse("There is no permission", {g.permission for g in rights.grants} - permissions.keys())
         self._refuse_unknown_resources(rights.grants)
@@ -170,8 +172,8 @@ class _Addition(Calls):
         self._refuse("There is no", {f"{kind} {id_}" for id_, kind in wanted - set(found.fetchall())})
 
     @staticmethod
-    def _refuse(said: str, names: set[str]) -> None:
+    def _refuse(said: str, names: set[str], hint: str = "") -> None:
         if names:
             shown = sorted(names)
             more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
-            raise NotExpressible(f"{said} {', '.join(shown[:5])}{more}")
+            raise NotExpressible(f"{said} {', '.join(shown[:5])}{more}{hint}")
