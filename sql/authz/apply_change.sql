@@ -30,8 +30,8 @@ begin
             using errcode = 'ZA009', hint = 'Beside "do" there are user_id, group_id, role, parent, permission, effect, '
                                             'resource_id, parent_id, condition, valid_from and valid_until.';
     end if;
-    if num_nonnulls(v_user_id, v_group_id, v_role_id) > 1 and v_do like '%\_permission'
-       or num_nonnulls(v_user_id, v_group_id) > 1 and v_do like '%\_role' then
+    if num_nonnulls(v_user_id, v_group_id, v_role_id) > 1 and v_do in ('grant_permission', 'revoke_permission')
+       or num_nonnulls(v_user_id, v_group_id) > 1 and v_do in ('assign_role', 'revoke_role') then
         raise exception 'The change % is about more than one', change
             using errcode = 'ZA009', hint = 'Name a user, a group or a role, and make a change for each of them.';
     end if;
