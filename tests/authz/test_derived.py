@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -58,6 +58,7 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
         users = [world.user() for _ in range(4)]
         groups = [world.group() for _ in range(3)]
     outcomes: list[str | None] = []
+    newcomers: list[UUID] = []
 
     def work(seed: int) -> None:
         dice = random.Random(seed)
@@ -92,6 +93,13 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
                 "status",
                 "say",
                 "unsay",
+                "unsay to all",
+                "give to all",
+                "take from all",
+                "everyone",
+                "tenant",
+                "come",
+                "go",
             ]
         )
         if what == "carry":
@@ -102,6 +110,10 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
             mine.inherit(role, other)
         elif what == "give":
             mine.give(user, role)
+        elif what == "give to all":
+            mine.insert("authz.group_roles", group_id=group, role_id=role, resource_id=None)
+        elif what == "come":
+            newcomers.append(mine.user(dice.choice(["active", "suspended"])))
         elif what == "join":
             mine.join(group, user)
         elif what == "say":
@@ -122,6 +134,11 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
                     "unsay": "delete from authz.user_permissions where id = (select id from authz.user_permissions"
                     " where user_id = %(user)s order by id desc limit 1)",
                     "unsay to all": "delete from authz.group_permissions where group_id = %(group)s",
+                    "take from all": "delete from authz.group_roles where group_id = %(group)s",
+                    "everyone": "update authz.roles set for_everyone = not for_everyone where id = %(role)s",
+                    "tenant": "update identity.tenants set status ="
+                    " case status when 'active' then 'suspended' else 'active' end where id = %(tenant)s",
+                    "go": "delete from identity.users where id = any(%(newcomers)s)",
                     "leave": "delete from identity.group_members where group_id = %(group)s",
                     "move": "update identity.groups set parent_id = %(parent)s where id = %(group)s",
                     "status": "update identity.users set status = %(status)s where id = %(user)s",
@@ -130,6 +147,8 @@ def test_sessions_that_change_rights_together_leave_nothing_stale(database, leve
                     "role": role,
                     "user": user,
                     "group": group,
+                    "tenant": mine.tenant_id,
+                    "newcomers": newcomers[-3:],
                     "parent": dice.choice([None, *groups[: groups.index(group)]]),
                     "status": dice.choice(["active", "suspended"]),
                 },
