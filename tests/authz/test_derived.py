@@ -278,3 +278,106 @@ def test_permissions_come_and_go_and_rights_keep_to_their_own(db):
     for user, answers in held.items():
         for name, answer in zip(names, answers, strict=True):
             assert world.one("select authz.check(%s, null, %s)", name, user) is answer
+
+
+def test_rights_in_two_tenants_that_one_statement_changes_are_each_tenants_own(admin):
+    worlds = [World(admin, "here"), World(admin, "there")]
+    made = [(w, w.user(), w.group(), w.role(), w.resource()) for w in worlds]
+    for world, user, group, *_ in made:
+        world.enter()
+        world.join(group, user)
+    tenants, users, groups, roles, resources = ([row[n] for row in made] for n in range(5))
+    tenants = [world.tenant_id for world in worlds]
+    number = worlds[0].permissions["document.read"]
+    steps = [
+        "insert into authz.user_roles (tenant_id, user_id, role_id)"
+        " select * from unnest(%(t)s::uuid[], %(u)s::uuid[], %(r)s::uuid[])",
+        "insert into authz.role_permissions (tenant_id, role_id, permission_id, effect)"
+        " select t, r, %(p)s, case n when 1 then 'deny' else 'allow' end"
+        " from unnest(%(t)s::uuid[], %(r)s::uuid[]) with ordinality as of_each (t, r, n)",
+        "insert into authz.group_permissions (tenant_id, group_id, permission_id, resource_id, effect)"
+        " select t, g, %(p)s, x, case n when 1 then 'allow' else 'deny' end"
+        " from unnest(%(t)s::uuid[], %(g)s::uuid[], %(x)s::uuid[]) with ordinality as of_each (t, g, x, n)",
+        "insert into authz.user_permissions (tenant_id, user_id, permission_id)"
+        " select t, u, %(p)s from unnest(%(t)s::uuid[], %(u)s::uuid[]) as of_each (t, u)",
+        "update authz.roles set for_everyone = true where id = any(%(r)s)",
+        "update identity.tenants set status = 'suspended' where id = any(%(t)s)",
+        "update identity.tenants set status = 'active' where id = any(%(t)s)",
+        "delete from authz.group_permissions where group_id = any(%(g)s)",
+        "update authz.roles set for_everyone = false where id = any(%(r)s)",
+        "delete from authz.user_permissions where user_id = any(%(u)s)",
+        "delete from identity.group_members where user_id = any(%(u)s)",
+        "delete from authz.roles where id = any(%(r)s)",
+        "delete from identity.groups where id = any(%(g)s)",
+    ]
+    for step in steps:
+        admin.execute("select set_config('enterprise_ai.context', '', true)")
+        admin.execute(step, {"t": tenants, "u": users, "g": groups, "r": roles, "x": resources, "p": number})
+        for world in worlds:
+            world.enter()
+            admin.execute("set local role migrator")
+            check_as_anew(world)
+            admin.execute("reset role")
+
+
+def test_what_is_rolled_back_to_a_savepoint_is_not_derived_and_what_follows_is(db):
+    world = World(db)
+    ada, role = world.user(), world.role()
+    world.carry(role, "document.read")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            world.give(ada, role)
+            world.say(ada, "document.update", effect="deny")
+            assert world.one("select authz.check('document.read', null, %s)", ada) is True
+            1 / 0  # noqa: B018
+        assert world.one("select authz.check('document.read', null, %s)", ada) is False
+        check_as_anew(world)
+    world.give(ada, role)
+    assert world.one("select authz.check('document.read', null, %s)", ada) is True
+    check_as_anew(world)
+
+
+def test_a_table_that_is_copied_in_is_derived(admin):
+    world = World(admin, "copied")
+    people = [world.user() for _ in range(30)]
+    role = world.role()
+    world.carry(role, "document.read")
+    update = world.permissions["document.update"]
+    admin.execute("select set_config('enterprise_ai.context', '', true)")
+    with admin.cursor().copy("copy authz.user_roles (tenant_id, user_id, role_id) from stdin") as copy:
+        for person in people[:20]:
+            copy.write_row([world.tenant_id, person, role])
+    columns = "tenant_id, user_id, permission_id, effect"
+    with admin.cursor().copy(f"copy authz.user_permissions ({columns}) from stdin") as copy:
+        for person in people[10:]:
+            copy.write_row([world.tenant_id, person, update, "allow" if person in people[15:] else "deny"])
+    world.enter()
+    for name, right in (("document.read", people[:20]), ("document.update", people[15:])):
+        listed = admin.execute("select authz.list_subjects(%s)", [name]).fetchall()
+        assert [row[0] for row in listed] == sorted(right)
+    admin.execute("set local role migrator")
+    check_as_anew(world)
+
+
+def test_only_what_a_policy_counts_as_it_is_used_needs_the_whole_decision(db):
+    world = World(db)
+    policy = world.insert("authz.access_policies", name="Apart", kind="dynamic", counted_per="resource")
+    db.execute(
+        "insert into authz.access_policy_permissions values (%s, %s, %s)",
+        [world.tenant_id, policy, world.permissions["document.read"]],
+    )
+    static = world.insert("authz.access_policies", name="Never", kind="static")
+    db.execute(
+        "insert into authz.access_policy_permissions values (%s, %s, %s)",
+        [world.tenant_id, static, world.permissions["document.update"]],
+    )
+    counted = (
+        "select array_agg(p.name) from authz.permissions as p, authz.role_sets as s"
+        " where s.roles = '{}' and authz._rights_at(s.rights, p.place) & 8 > 0"
+    )
+    for is_enabled, found in ((True, ["document.read"]), (False, None), (True, ["document.read"])):
+        db.execute("update authz.access_policies set is_enabled = %s", [is_enabled])
+        assert world.one(counted) == found
+        check_as_anew(world)
+    db.execute("delete from authz.access_policy_permissions")
+    assert world.one(counted) is None

@@ -62,6 +62,34 @@ def test_what_one_has_for_an_hour_one_does_not_give(world):
     refused(world, "ZA010", ASSIGN, world.user(), name)
 
 
+@pytest.mark.parametrize("said_to", ["user", "group"])
+@pytest.mark.parametrize(
+    ("granted", "approved", "gives"), [(False, False, True), (True, False, False), (True, True, True)]
+)
+def test_what_waits_for_approval_one_does_not_give(world, said_to, granted, approved, gives):
+    world.conn.execute(
+        "update authz.permissions set requires_approval = true where name = 'analytics.configure'"
+    )
+    manager, role = holder_of(world, "manager"), world.role()
+    world.carry(role, "analytics.configure")
+    name = world.one("select name from authz.roles where id = %s", role)
+    holder = {"user_id": manager} if said_to == "user" else {"group_id": world.group(None, manager)}
+    agreed = {"approved_by": world.user(), "approved_at": world.one("select now()")}
+    world.insert(
+        f"authz.{said_to}_permissions", permission_id="analytics.configure", **holder,
+        **({"granted_by": world.user()} if granted else {}), **(agreed if approved else {}),
+    )  # fmt: skip
+    for said_anew in (False, True):
+        if said_anew:  # derived from all there is, and not only from what was added
+            world.conn.execute(f"update authz.{said_to}_permissions set updated_at = now()")
+        world.ask_as(manager, authentication_level=2)
+        if gives:
+            assert world.one(ASSIGN, world.user(), name)
+        else:
+            refused(world, "ZA010", ASSIGN, world.user(), name)
+        world.enter()
+
+
 def test_nobody_gives_a_role_that_carries_more_than_they_have(world):
     manager, ada = holder_of(world, "manager"), world.user()
     world.ask_as(manager, authentication_level=2)
