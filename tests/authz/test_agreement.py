@@ -195,3 +195,86 @@ def test_all_ways_to_ask_agree(db, seed):
                 pages += page
                 after = page[-1]
             assert pages == sorted(u for u in users if truth[u, permission, resource])
+
+
+def of_type(conn, kind: str):
+    return {row[0] for row in conn.execute("select id from authz.resources where resource_type = %s", [kind])}
+
+
+def hand_on(world: World, dice: random.Random, users, resources, now) -> None:
+    """Delegations, emergencies and duties that are counted as they are done."""
+    roles = [
+        row[0] for row in world.conn.execute("select id from authz.roles where name ~ '^r[0-9a-f]{32}$'")
+    ]
+    somewhere = lambda: dice.choice([None, dice.choice(resources)])  # noqa: E731
+    for _ in range(3):
+        giver, taker = dice.sample(users, 2)
+        what = dice.choice([{"permission": dice.choice(GIVEN[:3])}, {"role_id": dice.choice(roles)}])
+        world.delegate(giver, taker, resource_id=somewhere(), **what)
+    for _ in range(2):
+        world.insert(
+            "authz.break_glass_events", user_id=dice.choice(users), role_id=dice.choice(roles), resource_id=somewhere(),
+            reason="The house is on fire", expires_at=now + timedelta(hours=1), ended_at=dice.choice([None, None, now]),
+        )  # fmt: skip
+    policy = world.insert("authz.access_policies", name="Apart", kind="dynamic", counted_per="resource")
+    for permission in ("document.read", "document.update"):
+        world.conn.execute(
+            "insert into authz.access_policy_permissions values (%s, %s, %s)",
+            [world.tenant_id, policy, world.permissions[permission]],
+        )
+    for resource in resources[:5]:
+        world.insert(
+            "authz.duty_acts", policy_id=policy, person_id=dice.choice(users), permission_id="document.update",
+            resource_id=resource,
+        )  # fmt: skip
+    world.conn.execute("update authz.access_policies set is_enabled = %s", [dice.random() < 0.7])
+
+
+@pytest.mark.parametrize("seed", range(2000, 2012))
+def test_what_is_quick_is_the_whole_decision_also_of_what_is_handed_on(db, seed):
+    dice = random.Random(seed)
+    world = World(db)
+    now = world.one("select now()")
+    users, resources = build(world, dice, now)
+    hand_on(world, dice, users, resources, now)
+    if dice.random() < 0.5:
+        db.execute("update authz.break_glass_events set ended_at = started_at where ended_at is null")
+    if dice.random() < 0.3:
+        db.execute("delete from authz.delegations")
+    rows = db.execute(
+        "select a.u, a.p, a.r, (authz.evaluate(a.p, a.r, a.u)).effect = 'allow', authz.check(a.p, a.r, a.u)"
+        " from (select u, p, r from unnest(%s::uuid[]) as u, unnest(%s::text[]) as p, unnest(%s::uuid[]) as r) as a",
+        [users, GIVEN[:3], [None, *resources]],
+    ).fetchall()
+    truth = {(user, permission, resource): right for user, permission, resource, right, _ in rows}
+    assert {row[:3]: row[4] for row in rows} == truth
+    asked = list(truth)
+    many = world.one(
+        "select authz.check_many(%s, %s::uuid[], %s::uuid[])",
+        [q[1] for q in asked], [q[2] for q in asked], [q[0] for q in asked],
+    )  # fmt: skip
+    assert dict(zip(asked, many, strict=True)) == truth
+    for permission in GIVEN[:3]:
+        for resource in [None, *resources]:
+            listed = db.execute("select authz.list_subjects(%s, %s)", [permission, resource]).fetchall()
+            assert [row[0] for row in listed] == sorted(u for u in users if truth[u, permission, resource])
+        kind = permission.split(".")[0]
+        of_kind = of_type(db, kind)
+        for user in users:
+            listed = db.execute(
+                "select authz.list_resources(%s, null, 1000, %s)", [permission, user]
+            ).fetchall()
+            assert [row[0] for row in listed] == sorted(r for r in of_kind if truth[user, permission, r])
+    for user in users:
+        world.ask_as(user)
+        for permission in GIVEN[:3]:
+            shown, hidden, shown_at_once = db.execute(
+                "select authz.visible_scopes(%(p)s), authz.hidden_scopes(%(p)s), authz.open_scopes(%(p)s)",
+                {"p": permission},
+            ).fetchone()
+            assert shown_at_once == ([] if hidden else shown)
+            single = (set(shown) - {user, world.tenant_id} - set(hidden)) & set(resources)
+            assert all(truth[user, permission, resource] for resource in single)
+            if world.tenant_id in shown:
+                denied = {r for r in of_type(db, permission.split(".")[0]) if not truth[user, permission, r]}
+                assert denied <= set(hidden)

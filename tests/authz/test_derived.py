@@ -233,6 +233,71 @@ def test_whom_the_same_statement_makes_holds_what_it_gives_them(db, holders, rul
     check_as_anew(world)
 
 
+MADE_AT_ONCE = {
+    "user": "identity.users (tenant_id, id, email, display_name, status)"
+    " values (%(t)s, %(u)s, 'ada@example.com', 'Ada', 'active')",
+    "group": "identity.groups (tenant_id, id, parent_id, display_name) values (%(t)s, %(g)s, %(above)s, 'Staff')",
+    "member": "identity.group_members (tenant_id, group_id, user_id) values (%(t)s, %(g)s, %(u)s)",
+    "role": "authz.group_roles (tenant_id, group_id, role_id) values (%(t)s, %(g)s, %(r)s)",
+    "deny": "authz.group_permissions (tenant_id, group_id, permission_id, effect) values (%(t)s, %(g)s, %(p)s, 'deny')",
+}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_group_and_all_about_it_may_come_in_one_statement_in_any_order(db, seed):
+    world = World(db)
+    above, role, user = world.group(), world.role(), uuid4()
+    world.carry(role, "document.update")
+    world.insert("authz.group_roles", group_id=above, role_id=role)
+    parts = list(MADE_AT_ONCE.values())
+    random.Random(seed).shuffle(parts)
+    *first, last = (f"insert into {part}" for part in parts)
+    db.execute(
+        f"with {', '.join(f'part_{n} as ({part})' for n, part in enumerate(first))} {last}",
+        {"t": world.tenant_id, "u": user, "g": uuid4(), "above": above, "r": role, "p": world.permissions["document.read"]},
+    )  # fmt: skip
+    world.say(user, "document.read")
+    held = "select authz.check('document.update', null, %s), authz.check('document.read', null, %s)"
+    assert db.execute(held, [user, user]).fetchone() == (True, False)
+    check_as_anew(world)
+
+
+def test_groups_that_move_together_or_go_leave_nothing_with_their_members(db):
+    world = World(db)
+    top = world.group()
+    middle = world.group(top)
+    bottom = world.group(middle)
+    people = {group: world.user() for group in (top, middle, bottom)}
+    roles = {}
+    for group, action in ((top, "read"), (middle, "update"), (bottom, "share")):
+        world.join(group, people[group])
+        roles[group] = world.role()
+        world.carry(roles[group], f"document.{action}")
+        world.insert("authz.group_roles", group_id=group, role_id=roles[group])
+
+    def held(group):
+        names = ["document.read", "document.update", "document.share"]
+        asked = world.one(
+            "select authz.check_many(%s, %s::uuid[], %s::uuid[])", names, [None] * 3, [people[group]] * 3
+        )
+        check_as_anew(world)
+        return asked
+
+    assert held(bottom) == [True, True, True]
+    db.execute(
+        "update identity.groups set parent_id = case id when %(bottom)s then %(top)s::uuid end"
+        " where id = any(array[%(bottom)s, %(middle)s]::uuid[])",
+        {"top": top, "middle": middle, "bottom": bottom},
+    )
+    assert (held(bottom), held(middle)) == ([True, False, True], [False, True, False])
+    db.execute("update identity.groups set parent_id = %s where id = %s", [middle, bottom])
+    assert (held(bottom), held(top)) == ([False, True, True], [True, False, False])
+    db.execute("delete from authz.roles where id = %s", [roles[middle]])
+    assert held(bottom) == [False, False, True]
+    db.execute("delete from identity.groups where id = any(%s)", [[bottom, middle]])
+    assert held(bottom) == [False, False, False]
+
+
 def test_what_is_taken_is_taken_whatever_required_approval_in_between(db):
     world = World(db)
     ada, giver = world.user(), world.user()
@@ -381,3 +446,19 @@ def test_only_what_a_policy_counts_as_it_is_used_needs_the_whole_decision(db):
         check_as_anew(world)
     db.execute("delete from authz.access_policy_permissions")
     assert world.one(counted) is None
+
+
+def test_a_role_that_a_group_was_given_before_it_carried_anything_counts_as_soon_as_it_does(db):
+    world = World(db)
+    ada = world.user()
+    group = world.group(world.group(), ada)
+    empty, carrying = world.role(), world.role()
+    world.carry(carrying, "document.update")
+    for role in (carrying, empty):
+        world.insert("authz.group_roles", group_id=group, role_id=role)
+    check_as_anew(world)
+    world.carry(empty, "document.read")
+    assert world.one("select authz.check('document.read', null, %s)", ada) is True
+    db.execute("delete from authz.group_roles where role_id = %s", [empty])
+    assert world.one("select authz.check('document.read', null, %s)", ada) is False
+    check_as_anew(world)
