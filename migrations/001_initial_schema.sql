@@ -8989,9 +8989,10 @@ begin
     end if;
 
     if not v_is_plain then
-        select held.rights
+        select v_standing.rights | coalesce(bit_or(at_times.rights), 0)
         into v_standing.rights
-        from authz._held(_standing.tenant_id, _standing.subject_id, v_place, statement_timestamp()) as held;
+        from (select unnest(_standing.subject_id || v_standing.groups) as id) as holder
+        cross join lateral authz._at_times(_standing.tenant_id, holder.id, v_place, statement_timestamp()) as at_times;
     end if;
     return v_standing;
 end
