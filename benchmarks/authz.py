@@ -282,7 +282,8 @@ def main() -> None:
     if options.install:
         authz_peers.install()
     results = {}
-    settings = {"listen_addresses": "127.0.0.1", "port": str(free_port())}
+    # At 100 times the data the tables are larger than the 64 MB that tests give a server.
+    settings = {"listen_addresses": "127.0.0.1", "port": str(free_port()), "shared_buffers": "1GB"}
     with scratch_server(bindir_of(options.pg), settings) as server:
         with psycopg.connect(server.url(), autocommit=True) as conn:
             conn.execute("create role migrator login createrole")
