@@ -462,3 +462,20 @@ def test_a_role_that_a_group_was_given_before_it_carried_anything_counts_as_soon
     db.execute("delete from authz.group_roles where role_id = %s", [empty])
     assert world.one("select authz.check('document.read', null, %s)", ada) is False
     check_as_anew(world)
+
+
+def test_who_comes_when_nobody_else_holds_nothing_has_what_everyone_has(db):
+    world = World(db)
+    first, role = world.user(), world.role()
+    everyones = world.role(for_everyone=True)
+    world.carry(everyones, "document.read")
+    world.give(first, role)
+    db.execute("delete from identity.users where id <> %s", [first])
+    second = world.user()
+    group = world.group(None, second)
+    for member in (True, False):
+        assert world.one("select authz.check('document.read', null, %s)", second) is True
+        assert world.one("select (authz.evaluate('document.read', null, %s)).effect", second) == "allow"
+        check_as_anew(world)
+        if member:
+            db.execute("delete from identity.group_members where group_id = %s", [group])
