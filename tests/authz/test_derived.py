@@ -479,3 +479,47 @@ def test_who_comes_when_nobody_else_holds_nothing_has_what_everyone_has(db):
         check_as_anew(world)
         if member:
             db.execute("delete from identity.group_members where group_id = %s", [group])
+
+
+def test_what_a_role_comes_to_carry_reaches_who_holds_its_heirs_by_whatever_way(db):
+    world = World(db)
+    parent = world.role()
+    middle = world.role(parent)
+    heir = world.role(middle)
+    ada, bob, eve = (world.user() for _ in range(3))
+    world.give(ada, heir)
+    world.insert("authz.group_roles", group_id=world.group(world.group(None), bob), role_id=heir)
+    db.execute("update authz.roles set for_everyone = true where id = %s", [world.role(middle)])
+    ask = "select authz.check_many(%s, array[null, null, null]::uuid[], %s)"
+    for effect, right in (("allow", True), ("deny", False)):
+        rule = world.carry(parent, "document.read", effect=effect)
+        assert world.one(ask, ["document.read"] * 3, [ada, bob, eve]) == [right] * 3
+        check_as_anew(world)
+        db.execute("delete from authz.role_permissions where id = %s", [rule])
+    world.carry(parent, "document.read")
+    db.execute("delete from authz.role_inheritance where parent_id = %s", [parent])
+    assert world.one(ask, ["document.read"] * 3, [ada, bob, eve]) == [False] * 3
+    check_as_anew(world)
+
+
+def test_in_a_suspended_tenant_nobody_may_anything_whoever_asks_how(db):
+    world = World(db)
+    ada, thing = world.user(), world.resource()
+    world.say(ada, "document.read")
+    world.insert("authz.group_roles", group_id=world.group(None, ada), role_id=world.role())
+    answers = (
+        "select authz.check('document.read', null, %(u)s), (authz.evaluate('document.read', null, %(u)s)).effect = 'allow',"
+        " authz.check_many('{document.read}', array[null]::uuid[], array[%(u)s]) = '{t}',"
+        " exists (select authz.list_resources('document.read', user_id => %(u)s)),"
+        " exists (select authz.list_subjects('document.read', %(r)s))"
+    )
+    for status in ("suspended", "active", "suspended"):
+        world.enter()
+        db.execute("update identity.tenants set status = %s where id = %s", [status, world.tenant_id])
+        assert set(db.execute(answers, {"u": ada, "r": thing}).fetchone()) == {status == "active"}
+        check_as_anew(world)
+        world.ask_as(ada)
+        shown = db.execute(
+            "select authz.visible_scopes('document.read'), authz.open_scopes('document.read')"
+        ).fetchone()
+        assert [bool(scopes) for scopes in shown] == [status == "active"] * 2
