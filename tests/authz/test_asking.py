@@ -130,3 +130,78 @@ def test_a_tenant_goes_with_all_that_was_derived(world):
     world.conn.execute("delete from identity.tenants where id = %s", [world.tenant_id])
     for table in ("epochs", "holders", "role_rights", "role_sets", "roles"):
         assert world.one(f"select count(*) from authz.{table}") == 0
+
+
+# Every way by which somebody comes to have a permission on a thing that they own: what they hold in each.
+WAYS = {
+    "by a role": lambda w, u, r, thing: w.give(u, r(READ)),
+    "by a role on one's own": lambda w, u, r, thing: w.give(u, r(READ, only_own=True)),
+    "by a role under a condition": lambda w, u, r, thing: w.give(u, r(READ, condition=YES)),
+    "by a role that has it on the thing": lambda w, u, r, thing: w.give(u, r(READ, resource_id=thing)),
+    "by a role held on the thing": lambda w, u, r, thing: w.give(u, r(READ), resource_id=thing),
+    "by a role held under a condition": lambda w, u, r, thing: w.give(u, r(READ), condition=YES),
+    "by a role held for a time": lambda w, u, r, thing: w.give(u, r(READ), valid_until="2090-01-01"),
+    "by a role on one's own held for a time": lambda w, u, r, thing: w.give(
+        u, r(READ, only_own=True), valid_until="2090-01-01"
+    ),
+    "by an emergency": lambda w, u, r, thing: w.insert(
+        "authz.break_glass_events", user_id=u, role_id=r(READ), reason="The house is on fire",
+        expires_at=w.one("select now() + interval '1 hour'"),
+    ),
+    "by delegation": lambda w, u, r, thing: (w.say(giver := w.user(), READ), w.delegate(giver, u, READ)),
+    "directly": lambda w, u, r, thing: w.say(u, READ),
+    "directly on the thing": lambda w, u, r, thing: w.say(u, READ, resource_id=thing),
+    "directly under a condition": lambda w, u, r, thing: w.say(u, READ, condition=YES),
+    **{
+        f"{name} of a group above": lambda w, u, r, thing, table=table, how=how: w.insert(
+            f"authz.group_{table}", group_id=above(w, u), **how(r, thing)
+        )
+        for name, table, how in (
+            ("by a role", "roles", lambda r, thing: {"role_id": r(READ)}),
+            ("by a role on one's own", "roles", lambda r, thing: {"role_id": r(READ, only_own=True)}),
+            ("by a role under a condition", "roles", lambda r, thing: {"role_id": r(READ, condition=YES)}),
+            ("by a role on the thing", "roles", lambda r, thing: {"role_id": r(READ), "resource_id": thing}),
+            ("by a conditional role", "roles", lambda r, thing: {"role_id": r(READ), "condition": YES}),
+            ("directly", "permissions", lambda r, thing: {"permission_id": READ}),
+            ("by sharing", "permissions", lambda r, thing: {"permission_id": READ, "resource_id": thing}),
+            ("on a condition", "permissions", lambda r, thing: {"permission_id": READ, "condition": YES}),
+        )
+    },
+}  # fmt: skip
+YES = "strict $.env.sure == true"
+
+
+def above(world, user):
+    """A group within which there is one that the user is in."""
+    top = world.group()
+    world.group(top, user)
+    return top
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("denied", [False, True])
+def test_by_whatever_way_somebody_has_it_all_who_ask_hear_of_it(world, way, denied):
+    ada, bob = world.user(), world.user()
+    thing, other = world.resource(owner_id=ada), world.resource(owner_id=bob)
+
+    def role(permission, **how):
+        made = world.role()
+        world.carry(made, permission, **how)
+        return made
+
+    WAYS[way](world, ada, role, thing)
+    if denied:
+        world.say(ada, READ, effect="deny", resource_id=thing)
+    sure = '{"sure": true}'
+    names = {"p": READ, "r": thing, "u": ada, "q": sure}
+    assert world.conn.execute(
+        "select authz.check(%(p)s, %(r)s, %(u)s, %(q)s),"
+        " (authz.evaluate(%(p)s, %(r)s, %(u)s, %(q)s)).effect = 'allow',"
+        " authz.check_many(array[%(p)s], array[%(r)s], array[%(u)s], %(q)s) = '{t}',"
+        " %(u)s in (select authz.list_subjects(%(p)s, %(r)s, null, 100, %(q)s)),"
+        " %(r)s in (select authz.list_resources(%(p)s, null, 100, %(u)s, %(q)s))",
+        names,
+    ).fetchone() == (not denied,) * 5  # fmt: skip
+    assert not world.one("select authz.check(%s, %s, %s, %s)", READ, other, bob, sure)
+    listed = world.conn.execute("select authz.list_subjects(%s, %s, null, 100, %s)", [READ, other, sure])
+    assert (bob,) not in listed.fetchall()
