@@ -108,6 +108,10 @@ def refuse_other_sites(request: HttpRequest) -> None:
 
 
 def _id_in_path(request: HttpRequest, name: str) -> UUID:
+    if name not in request.path_params:
+        raise LookupError(
+            f"The path {request.url.path} has no parameter {name}, which the permission is required on"
+        )
     try:
         return UUID(request.path_params[name])
     except ValueError:

@@ -40,6 +40,10 @@ def browser(house):
     def roles(tx: Transaction = assigner) -> str:
         return "roles"
 
+    @app.get("/misnamed/{document}")
+    def misnamed(tx: Transaction = reader) -> str:
+        return "served"
+
     return TestClient(app)
 
 
@@ -95,3 +99,8 @@ def test_acts_are_recorded_in_the_same_transaction(house, browser, sign_in):
     assert acts == 1
     with house.as_(boss) as tx:
         assert tx.authz.policies.delete_separation("apart")
+
+
+def test_a_parameter_that_the_path_does_not_have_is_named(house, browser, sign_in):
+    with pytest.raises(LookupError, match="/misnamed/x has no parameter document_id"):
+        browser.get("/misnamed/x", headers=sign_in(house.person("super_admin")))
