@@ -10796,10 +10796,13 @@ as $$
 declare
     -- First one's turn, then the question: what the giver has cannot be taken from them in between.
     v_context jsonb := authz._user_in_turn();
+    v_level text;
 begin
     if not authz._may(v_context, permission, resource_id) then
+        v_level := (authz._evaluate(v_context, (v_context ->> 'user_id')::uuid, permission, resource_id, '{}',
+                                    clock_timestamp())).obligations ->> 'authentication_level';
         raise exception 'User % may not do this', v_context ->> 'user_id'
-            using errcode = 'ZA010', hint = 'It takes ' || permission || '.';
+            using errcode = 'ZA010', hint = 'It takes ' || permission || coalesce(', signed in at level ' || v_level, '') || '.';
     end if;
     return v_context;
 end
@@ -10985,9 +10988,13 @@ begin
         v_context := authz._giver('permission.grant');
     end if;
     v_tenant_id := v_context ->> 'tenant_id';
+    if v_type is null then
+        raise exception 'There is no permission %', permission
+            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
+    end if;
     if effect = 'allow' and not authz._may(v_context, permission, resource_id) then
         raise exception 'User % cannot give % without having it', v_context ->> 'user_id', permission
-            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves.';
+            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves, nor on what is not there.';
     end if;
 
     insert into authz.user_permissions (
@@ -10999,10 +11006,6 @@ begin
     from authz.permissions as p
     where p.name = grant_permission.permission
     returning id into v_id;
-    if v_id is null then
-        raise exception 'There is no permission %', permission
-            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
-    end if;
     return v_id;
 end
 $$;
@@ -11400,6 +11403,10 @@ declare
     v_id uuid;
 begin
     perform authz._refuse_actor(v_context);
+    if permission is null and not all_permissions then
+        raise exception 'It is not said in what % is to act', grant_proxy.actor_id
+            using errcode = 'ZA011', hint = 'Name a permission, or say all_permissions => true.';
+    end if;
     if v_user_id = v_giver_id then
         v_context := authz._giver('permission.proxy');
     else
@@ -11736,11 +11743,17 @@ declare
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_id uuid;
     v_unreviewed record;
+    v_kinds constant jsonb :=
+        '["user_role", "group_role", "user_permission", "group_permission", "delegation", "proxy_grant"]';
 begin
     if not scope - array['kinds', 'role_ids', 'group_ids', 'user_ids'] = '{}'
-       or exists (select from jsonb_each(scope) as s where jsonb_typeof(s.value) <> 'array') then
+       or exists (select from jsonb_each(scope) as s where jsonb_typeof(s.value) <> 'array')
+       -- A review of a kind that there is not would have nothing to decide, and be over at once.
+       or not coalesce(scope -> 'kinds', '[]') <@ v_kinds then
         raise exception 'The scope % cannot be used', scope
-            using errcode = 'ZA009', hint = 'It has lists under kinds, role_ids, group_ids and user_ids; any may be absent.';
+            using errcode = 'ZA009',
+                  hint = 'It has lists under kinds, role_ids, group_ids and user_ids; any may be absent. A kind is '
+                         'user_role, group_role, user_permission, group_permission, delegation or proxy_grant.';
     end if;
     insert into authz.access_reviews (tenant_id, name, scope, reviewers, reviewer_id, due_at, auto_revoke, created_by)
     values (v_tenant_id, open_access_review.name, open_access_review.scope, open_access_review.reviewers,
@@ -12455,6 +12468,11 @@ declare
     v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
     v_id uuid;
 begin
+    -- A misspelt permission is denied to everybody, so its test would pass for ever.
+    if not exists (select from authz.permissions as p where p.name = save_policy_test.permission) then
+        raise exception 'There is no permission %', permission
+            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
+    end if;
     insert into authz.policy_tests (
         tenant_id, name, user_id, permission, resource_id, env, decided_at, expected_effect, expected_reason)
     values (v_tenant_id, save_policy_test.name, save_policy_test.user_id, save_policy_test.permission,
@@ -12476,7 +12494,8 @@ $$;
 comment on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz) is
     'Write down, or change by its name, what a decision must be: allow or deny, and why if that matters; returns its id. env
 holds the facts of the request, also those that a context would know (ip_address, authentication_level, session_id,
-actor_id); decided_at a moment other than that of the run. It takes permission.manage_policies (ZA010).';
+actor_id); decided_at a moment other than that of the run. It takes permission.manage_policies (ZA010).
+Raises ZA011 for an unknown permission.';
 
 revoke all on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz) from public;
 grant execute on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz)
@@ -12818,10 +12837,10 @@ begin
         raise exception 'Who asks about rights is a user, and the context has none'
             using errcode = 'ZA001', hint = 'Open the context of the user who asks.';
     end if;
-    select p into v_lacking
+    select p || coalesce(', signed in at level ' || (d.obligations ->> 'authentication_level'), '') into v_lacking
     from unnest(array['permission.read', also]) as p
-    where p is not null
-      and (authz._evaluate(context, (context ->> 'user_id')::uuid, p, null, '{}', statement_timestamp())).effect = 'deny'
+    cross join lateral authz._evaluate(context, (context ->> 'user_id')::uuid, p, null, '{}', statement_timestamp()) as d
+    where p is not null and d.effect = 'deny'
     limit 1;
     if v_lacking is not null then
         raise exception 'User % may not look into this', context ->> 'user_id'

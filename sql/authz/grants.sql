@@ -33,10 +33,13 @@ as $$
 declare
     -- First one's turn, then the question: what the giver has cannot be taken from them in between.
     v_context jsonb := authz._user_in_turn();
+    v_level text;
 begin
     if not authz._may(v_context, permission, resource_id) then
+        v_level := (authz._evaluate(v_context, (v_context ->> 'user_id')::uuid, permission, resource_id, '{}',
+                                    clock_timestamp())).obligations ->> 'authentication_level';
         raise exception 'User % may not do this', v_context ->> 'user_id'
-            using errcode = 'ZA010', hint = 'It takes ' || permission || '.';
+            using errcode = 'ZA010', hint = 'It takes ' || permission || coalesce(', signed in at level ' || v_level, '') || '.';
     end if;
     return v_context;
 end
@@ -222,9 +225,13 @@ begin
         v_context := authz._giver('permission.grant');
     end if;
     v_tenant_id := v_context ->> 'tenant_id';
+    if v_type is null then
+        raise exception 'There is no permission %', permission
+            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
+    end if;
     if effect = 'allow' and not authz._may(v_context, permission, resource_id) then
         raise exception 'User % cannot give % without having it', v_context ->> 'user_id', permission
-            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves.';
+            using errcode = 'ZA010', hint = 'Nobody gives more than they have themselves, nor on what is not there.';
     end if;
 
     insert into authz.user_permissions (
@@ -236,10 +243,6 @@ begin
     from authz.permissions as p
     where p.name = grant_permission.permission
     returning id into v_id;
-    if v_id is null then
-        raise exception 'There is no permission %', permission
-            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
-    end if;
     return v_id;
 end
 $$;

@@ -20,6 +20,11 @@ declare
     v_tenant_id uuid := authz._giver('permission.manage_policies') ->> 'tenant_id';
     v_id uuid;
 begin
+    -- A misspelt permission is denied to everybody, so its test would pass for ever.
+    if not exists (select from authz.permissions as p where p.name = save_policy_test.permission) then
+        raise exception 'There is no permission %', permission
+            using errcode = 'ZA011', hint = 'Permissions are named type.action, as in authz.permissions.';
+    end if;
     insert into authz.policy_tests (
         tenant_id, name, user_id, permission, resource_id, env, decided_at, expected_effect, expected_reason)
     values (v_tenant_id, save_policy_test.name, save_policy_test.user_id, save_policy_test.permission,
@@ -41,7 +46,8 @@ $$;
 comment on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz) is
     'Write down, or change by its name, what a decision must be: allow or deny, and why if that matters; returns its id. env
 holds the facts of the request, also those that a context would know (ip_address, authentication_level, session_id,
-actor_id); decided_at a moment other than that of the run. It takes permission.manage_policies (ZA010).';
+actor_id); decided_at a moment other than that of the run. It takes permission.manage_policies (ZA010).
+Raises ZA011 for an unknown permission.';
 
 revoke all on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz) from public;
 grant execute on function authz.save_policy_test(text, uuid, text, text, uuid, jsonb, text, timestamptz)

@@ -29,6 +29,10 @@ declare
     v_id uuid;
 begin
     perform authz._refuse_actor(v_context);
+    if permission is null and not all_permissions then
+        raise exception 'It is not said in what % is to act', grant_proxy.actor_id
+            using errcode = 'ZA011', hint = 'Name a permission, or say all_permissions => true.';
+    end if;
     if v_user_id = v_giver_id then
         v_context := authz._giver('permission.proxy');
     else

@@ -20,11 +20,17 @@ declare
     v_tenant_id uuid := v_context ->> 'tenant_id';
     v_id uuid;
     v_unreviewed record;
+    v_kinds constant jsonb :=
+        '["user_role", "group_role", "user_permission", "group_permission", "delegation", "proxy_grant"]';
 begin
     if not scope - array['kinds', 'role_ids', 'group_ids', 'user_ids'] = '{}'
-       or exists (select from jsonb_each(scope) as s where jsonb_typeof(s.value) <> 'array') then
+       or exists (select from jsonb_each(scope) as s where jsonb_typeof(s.value) <> 'array')
+       -- A review of a kind that there is not would have nothing to decide, and be over at once.
+       or not coalesce(scope -> 'kinds', '[]') <@ v_kinds then
         raise exception 'The scope % cannot be used', scope
-            using errcode = 'ZA009', hint = 'It has lists under kinds, role_ids, group_ids and user_ids; any may be absent.';
+            using errcode = 'ZA009',
+                  hint = 'It has lists under kinds, role_ids, group_ids and user_ids; any may be absent. A kind is '
+                         'user_role, group_role, user_permission, group_permission, delegation or proxy_grant.';
     end if;
     insert into authz.access_reviews (tenant_id, name, scope, reviewers, reviewer_id, due_at, auto_revoke, created_by)
     values (v_tenant_id, open_access_review.name, open_access_review.scope, open_access_review.reviewers,

@@ -96,10 +96,10 @@ begin
         raise exception 'Who asks about rights is a user, and the context has none'
             using errcode = 'ZA001', hint = 'Open the context of the user who asks.';
     end if;
-    select p into v_lacking
+    select p || coalesce(', signed in at level ' || (d.obligations ->> 'authentication_level'), '') into v_lacking
     from unnest(array['permission.read', also]) as p
-    where p is not null
-      and (authz._evaluate(context, (context ->> 'user_id')::uuid, p, null, '{}', statement_timestamp())).effect = 'deny'
+    cross join lateral authz._evaluate(context, (context ->> 'user_id')::uuid, p, null, '{}', statement_timestamp()) as d
+    where p is not null and d.effect = 'deny'
     limit 1;
     if v_lacking is not null then
         raise exception 'User % may not look into this', context ->> 'user_id'

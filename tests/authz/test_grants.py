@@ -23,10 +23,11 @@ def holder_of(world: World, name: str):
     return user
 
 
-def refused(world: World, state: str, query: str, *values: object) -> None:
+def refused(world: World, state: str, query: str, *values: object) -> psycopg.Error:
     with pytest.raises(psycopg.Error) as caught, world.conn.transaction():
         world.conn.execute(query, values)
     assert caught.value.sqlstate == state
+    return caught.value
 
 
 ASSIGN = "select authz.assign_role(%s, %s)"
@@ -49,6 +50,18 @@ def test_who_may_give_roles_gives_and_takes_them(world, root):
     assert world.one("select authz.revoke_role(%s)", given) is True
     assert world.one("select authz.revoke_role(%s)", given) is False
     assert world.decide(ada, READ).effect == "deny"
+
+
+def test_a_refusal_says_what_is_lacking(world, root):
+    ada = world.user()
+    world.ask_as(root, authentication_level=1)
+    assert refused(world, "ZA010", ASSIGN, ada, "viewer").diag.message_hint == (
+        "It takes role.assign, signed in at level 2."
+    )
+    world.ask_as(root, authentication_level=2)
+    refused(world, "ZA011", GRANT, ada, "document.raed", None)
+    world.ask_as(ada, authentication_level=2)
+    assert refused(world, "ZA010", ASSIGN, ada, "viewer").diag.message_hint == "It takes role.assign."
 
 
 def test_what_one_has_for_an_hour_one_does_not_give(world):

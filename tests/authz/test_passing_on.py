@@ -165,7 +165,8 @@ def test_a_user_lets_another_act_for_them_and_ends_it(world, ada):
     bob, eve = world.user(), world.user()
     world.ask_as(ada, authentication_level=2)
     refused(world, "ZA011", PROXY, bob, "no.such")
-    refused(world, "ZA011", PROXY, bob, None)  # all of it is said aloud
+    said = refused(world, "ZA011", PROXY, bob, None)  # all of it is said aloud
+    assert "all_permissions" in said.diag.message_hint
     made = world.one(PROXY, bob, READ)
     assert acts(world, bob, ada, READ) is True
     assert acts(world, bob, ada, "conversation.create") is False

@@ -123,6 +123,7 @@ def test_a_review_that_somebody_would_have_to_do_of_themselves_does_not_open(wor
     refused(world, "ZA021", OPEN, gone, of(boss), "named", False)
     refused(world, "ZA009", OPEN, boss, '{"users": []}', "named", False)
     refused(world, "ZA009", OPEN, boss, '{"user_ids": "all"}', "named", False)
+    refused(world, "ZA009", OPEN, boss, '{"kinds": ["user_role", "userrole"]}', "named", False)
     refused(world, "23514", OPEN, boss, of(), "anybody", False)
     refused(world, "23503", OPEN, uuid4(), of(), "named", False)
     world.ask_as(world.user())

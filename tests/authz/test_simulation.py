@@ -187,7 +187,10 @@ def test_without_checks_all_that_is_named_is_asked(world, boss):
     assert result["checked"] == 2 * (permissions + of_documents)
 
 
-def test_it_is_for_who_may_read_and_grant(world):
+def test_it_is_for_who_may_read_and_grant(world, boss):
+    world.ask_as(boss, authentication_level=1)
+    said = refused(world, "ZA007", SIMULATE, "[]", "[]").diag.message_hint
+    assert said == "It takes permission.grant, signed in at level 2."
     ada, reader = world.user(), world.user()
     world.say(reader, "permission.read")
     for user in (ada, reader):
@@ -318,6 +321,11 @@ def test_policy_tests_ask_at_any_moment_and_in_any_context(world, boss):
     # Whose test it is says the row, and nothing in the facts.
     world.one(at, "spoofed", bob, READ, "deny", None, json.dumps({"user_id": str(boss)}))
     assert world.one("select bool_and(is_passed) from authz.run_policy_tests()") is True
+
+
+def test_a_test_of_a_permission_that_there_is_not_would_pass_for_ever(world, boss):
+    world.ask_as(boss, authentication_level=2)
+    refused(world, "ZA011", TEST, "x", world.user(), "document.raed", "deny", None, "{}")
 
 
 def test_a_simulation_says_which_policy_tests_would_turn(world, boss):
