@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
 
@@ -205,3 +207,53 @@ def test_by_whatever_way_somebody_has_it_all_who_ask_hear_of_it(world, way, deni
     assert not world.one("select authz.check(%s, %s, %s, %s)", READ, other, bob, sure)
     listed = world.conn.execute("select authz.list_subjects(%s, %s, null, 100, %s)", [READ, other, sure])
     assert (bob,) not in listed.fetchall()
+
+
+LIMITS = {
+    "condition": "strict $.env.sure == true",
+    "networks": ["10.0.0.0/8"],
+    "minimum_authentication_level": 3,
+    # Not today, and not tomorrow either.
+    "windows": [
+        {
+            "days": [(datetime.now(UTC).isoweekday() + 2) % 7 + 1],
+            "from": "09:00",
+            "until": "17:00",
+            "time_zone": "UTC",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("given", ["user_roles", "group_roles", "user_permissions", "group_permissions"])
+@pytest.mark.parametrize("effect", ["allow", "deny"])
+def test_what_hangs_on_more_than_the_time_is_never_settled_by_the_time(world, limit, given, effect):
+    ada, thing = world.user(), world.resource()
+    holder = {"user_id": ada} if given.startswith("user") else {"group_id": above(world, ada)}
+    if given.endswith("roles"):
+        role = world.role()
+        world.carry(role, READ, effect=effect)
+        what = {"role_id": role}
+    else:
+        what = {"permission_id": READ, "effect": effect}
+    world.insert(f"authz.{given}", **holder, **what, **{limit: LIMITS[limit]}, valid_until="2090-01-01")
+    if effect == "deny":
+        world.say(ada, READ)
+    for resource in (None, thing):
+        whole = world.one("select (authz.evaluate(%s, %s, %s)).effect = 'allow'", READ, resource, ada)
+        # A deny holds as long as it is not known not to; outside of its window it is.
+        assert whole is (effect == "deny" and limit == "windows")
+        assert world.one("select authz.check(%s, %s, %s)", READ, resource, ada) is whole
+        assert world.one(
+            "select authz.check_many(array[%s], array[%s]::uuid[], array[%s])", READ, resource, ada
+        ) == [whole]
+        listed = world.conn.execute("select authz.list_subjects(%s, %s)", [READ, resource]).fetchall()
+        assert ((ada,) in listed) is whole
+    listed = world.conn.execute("select authz.list_resources(%s, user_id => %s)", [READ, ada]).fetchall()
+    assert ((thing,) in listed) is whole
+    world.ask_as(ada)
+    shown, hidden = world.conn.execute(
+        "select authz.visible_scopes(%(p)s), authz.hidden_scopes(%(p)s)", {"p": READ}
+    ).fetchone()
+    assert (bool({world.tenant_id, thing} & set(shown)) and thing not in hidden) is whole
