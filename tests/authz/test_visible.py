@@ -267,3 +267,25 @@ def test_what_is_hidden_is_asked_for_only_where_something_may_be(world):
     assert all(loops == 1 for _, loops in asked_for(world, "llm.documents"))
     world.conn.execute("reset role")
     assert seen(world, ada) == {shown}
+
+
+@pytest.mark.parametrize("said_to", ["user", "group"])
+@pytest.mark.parametrize("said_of", ["type", "folder", "thing"])
+def test_what_is_shared_under_a_condition_is_seen_when_it_holds(world, said_to, said_of):
+    ada, bob = world.user(), world.user()
+    folder = world.resource(owner_id=bob)
+    below = document(world, bob, world.resource(folder, owner_id=bob))
+    other = document(world, bob)
+    holder = {"user_id": ada} if said_to == "user" else {"group_id": world.group(None, ada)}
+    scope = {"type": None, "folder": folder, "thing": below}[said_of]
+    rule = {"permission_id": "document.read", "minimum_authentication_level": 2, **holder}
+    world.insert(f"authz.{said_to}_permissions", resource_id=scope, **rule)
+    in_reach = {below, other} if scope is None else {below}
+    assert seen(world, ada) == seen(world, ada, authentication_level=1) == set()
+    assert seen(world, ada, authentication_level=2) == in_reach
+    # A deny hides it unless it is known not to hold.
+    world.say(ada, "document.read")
+    assert seen(world, ada) == {below, other}
+    world.insert(f"authz.{said_to}_permissions", resource_id=scope, effect="deny", **rule)
+    assert seen(world, ada) == seen(world, ada, authentication_level=2) == {below, other} - in_reach
+    assert seen(world, ada, authentication_level=1) == {below, other}
