@@ -1,5 +1,10 @@
 -- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
+--
+-- Rights are bits, so that what many roles and groups say is one bitwise or:
+--    1 denied, 2 allowed, on all of the type and always; 4 allowed always on what one owns;
+--    8 may be denied, 16 may be allowed, by rules of roles and by what was delegated, which have to be evaluated;
+--   32 may be allowed, 64 may be denied, by rules given to the user or a group directly, which have to be looked up.
 
 create or replace function authz._rights_at(rights bit varying, place integer)
     returns integer
