@@ -64,6 +64,12 @@ def test_what_is_not_there_is_said(house, run):
     assert (code, "There is no user nobody@cli.test" in err, "in the tenant cli" in err) == (1, True, True)
 
 
+def test_a_gateway_is_told_to_give_the_id_of_the_tenant(house, capsys):
+    url = house.world.server.url(house.world.name, "gateway_login")
+    code = main(["authz", "check", str(house.boss), READ, "--tenant", "cli", "--database-url", url])
+    assert (code, "Give --tenant its id" in capsys.readouterr().err) == (1, True)
+
+
 def test_an_empty_database_is_told_from_a_broken_one(superuser, capsys, house):
     superuser.execute("create database not_migrated")
     code = main(["authz", "check", "ada", READ, "--database-url", house.world.server.url("not_migrated")])
@@ -83,6 +89,18 @@ def test_an_interruption_says_what_is_left(monkeypatch, capsys, run):
     monkeypatch.setattr("enterprise_ai.identity.open_for", interrupted)
     code, out, err = run("check", "ada", READ)
     assert (code, out, "has been taken back" in err) == (130, "", True)
+
+
+def test_a_connection_that_is_ended_says_what_is_left(house, superuser, run, monkeypatch):
+    from enterprise_ai.identity import open_for
+
+    def ended(conn, *rest, **more):
+        superuser.execute("select pg_terminate_backend(%s)", [conn.info.backend_pid])
+        return open_for(conn, *rest, **more)
+
+    monkeypatch.setattr("enterprise_ai.identity.open_for", ended)
+    code, out, err = run("check", "ada", READ)
+    assert (code, out, "has been taken back" in err, "None" in err) == (1, "", True, False)
 
 
 def test_nobody_reading_on_is_no_failure(house):

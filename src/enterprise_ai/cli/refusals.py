@@ -28,7 +28,9 @@ def advice_on(error: psycopg.Error) -> str:
         return "This database is not migrated, or not as far: see enterprise-ai status, and enterprise-ai migrate."
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return "The server or the login only reads (a standby, default_transaction_read_only): give the primary's URL."
-    if error.sqlstate is None or isinstance(error, psycopg.errors.OperatorIntervention):
+    if error.sqlstate is None or error.sqlstate.startswith(
+        "57"
+    ):  # the connection was lost, or somebody ended it
         return "What was not yet committed has been taken back; look at what there is, then run it again."
     return ""
 

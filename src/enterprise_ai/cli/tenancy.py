@@ -70,10 +70,18 @@ def as_uuid(text: str) -> UUID | None:
 
 
 def _tenant_of(conn: psycopg.Connection[Any], slug: str) -> UUID:
+    from psycopg.errors import InsufficientPrivilege
+
     from enterprise_ai._queries import queries
     from enterprise_ai.identity.errors import TenantNotFound
 
-    row = conn.execute(queries("enterprise_ai.identity")["tenant_of_slug"], {"slug": slug}).fetchone()
+    query = queries("enterprise_ai.identity")["tenant_of_slug"]
+    try:
+        row = conn.execute(query, {"slug": slug}).fetchone()
+    except InsufficientPrivilege:
+        error = TenantNotFound(f"This login may not look up the tenant {slug}; nothing has been changed")
+        error.hint = "Give --tenant its id, or connect as the owner of the database."
+        raise error from None
     if row is None:
         error = TenantNotFound(f"There is no tenant {slug}")
         error.hint = "enterprise-ai tenant list shows them."
