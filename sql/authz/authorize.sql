@@ -132,7 +132,7 @@ begin
     v_row.actor_id := context ->> 'actor_id';
     v_row.session_id := context ->> 'session_id';
     v_row.request_id := context ->> 'request_id';
-    v_row.permission := left(_log_decision.permission, 200);
+    v_row.permission := coalesce(left(_log_decision.permission, 200), '');
     v_row.resource_id := _log_decision.resource_id;
     v_row.effect := decision.effect;
     v_row.reason := decision.reason;

@@ -85,6 +85,12 @@ def test_an_unknown_permission_is_a_denial_like_any_other(world, ada):
     assert world.one("select length(permission) from authz.decision_log") == 200
 
 
+def test_no_permission_at_all_is_a_denial_too(world, ada):
+    world.ask_as(ada)
+    assert world.one("select (authz.authorize(null)).reason") == "deny_not_found"
+    assert world.one("select permission from authz.decision_log") == ""
+
+
 def test_a_log_goes_with_its_transaction_and_the_servers_own_stays(database, server):
     with psycopg.connect(database) as conn:
         conn.execute(
