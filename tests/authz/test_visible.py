@@ -289,3 +289,22 @@ def test_what_is_shared_under_a_condition_is_seen_when_it_holds(world, said_to, 
     world.insert(f"authz.{said_to}_permissions", resource_id=scope, effect="deny", **rule)
     assert seen(world, ada) == seen(world, ada, authentication_level=2) == {below, other} - in_reach
     assert seen(world, ada, authentication_level=1) == {below, other}
+
+
+@pytest.mark.parametrize("denied_to", ["user", "actor", "group of the actor"])
+def test_who_acts_for_another_does_not_see_single_things_that_are_denied_to_either(world, denied_to):
+    ada, bob = world.user(), world.user()
+    folder = world.resource(owner_id=ada)
+    hidden, shown = document(world, ada, world.resource(folder, owner_id=ada)), document(world, ada)
+    may(world, ada)
+    world.insert("authz.proxy_grants", user_id=ada, actor_id=bob, permission_id="document.read")
+    assert seen(world, ada, actor_id=bob) == {hidden, shown}
+    if denied_to == "group of the actor":
+        world.insert(
+            "authz.group_permissions", group_id=world.group(None, bob), permission_id="document.read",
+            resource_id=folder, effect="deny",
+        )  # fmt: skip
+    else:
+        world.say(ada if denied_to == "user" else bob, "document.read", resource_id=folder, effect="deny")
+    assert seen(world, ada, actor_id=bob) == {shown}
+    assert seen(world, ada) == ({shown} if denied_to == "user" else {hidden, shown})
