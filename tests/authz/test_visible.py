@@ -308,3 +308,26 @@ def test_who_acts_for_another_does_not_see_single_things_that_are_denied_to_eith
         world.say(ada if denied_to == "user" else bob, "document.read", resource_id=folder, effect="deny")
     assert seen(world, ada, actor_id=bob) == {shown}
     assert seen(world, ada) == ({shown} if denied_to == "user" else {hidden, shown})
+
+
+@pytest.mark.parametrize("way", ["role", "own role", "share", "group's share"])
+def test_what_waits_for_approval_is_not_seen(world, way):
+    ada, bob, giver = world.user(), world.user(), world.user()
+    thing = document(world, ada if way == "own role" else bob, world.resource(owner_id=ada))
+    world.conn.execute("update authz.permissions set requires_approval = true where name = 'document.read'")
+    how = {"granted_by": giver}
+    table = {"share": "user_permissions", "group's share": "group_permissions"}.get(way, "user_roles")
+    if table == "user_roles":
+        role = world.role()
+        world.carry(role, "document.read", only_own=way == "own role")
+        given = world.give(ada, role, **how)
+    else:
+        holder = {"user_id": ada} if way == "share" else {"group_id": world.group(None, ada)}
+        given = world.insert(
+            f"authz.{table}", **holder, permission_id="document.read", resource_id=thing, **how
+        )
+    assert seen(world, ada) == set()
+    world.conn.execute(
+        f"update authz.{table} set approved_by = %s, approved_at = now() where id = %s", [bob, given]
+    )
+    assert seen(world, ada) == {thing}
