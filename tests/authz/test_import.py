@@ -249,3 +249,27 @@ def test_what_openfga_means_otherwise_is_refused(imports, tuples, said):
 
 def test_a_file_that_is_not_there_is_a_matter_of_usage(imports):
     assert imports.run("openfga", str(imports.folder / "gone.json"))[0] == 2
+
+
+def test_what_is_there_already_is_named_and_relations_add_up(imports):
+    document = imports.house.document()
+    said = {"user": f"user:{imports.email['ada']}", "relation": "editor", "object": f"document:{document}"}
+    path = imports.write("tuples.json", [said])
+    relations = ("--relation", "editor=read", "--relation", "editor=update")
+    assert imports.run("openfga", path, *relations)[0] == 0
+    assert imports.decides("ada", "document.read", document)
+    assert imports.decides("ada", "document.update", document)
+    code, _, err = imports.run("openfga", path, *relations)
+    assert (code, f"has already allow of document.read on {document}; nothing" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("openfga", "x", "--domain", "d"), "--domain means nothing for openfga"),
+        (("casbin", "x", "--relation", "a=b"), "--relation means nothing for casbin"),
+    ],
+)
+def test_options_of_the_other_kind_are_refused(imports, arguments, said):
+    code, _, err = imports.run(*arguments)
+    assert (code, said in err) == (2, True)

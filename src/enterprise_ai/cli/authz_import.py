@@ -34,12 +34,21 @@ def _import(options: argparse.Namespace, conn: psycopg.Connection[Any]) -> int:
     from enterprise_ai.operations import casbin_policy, openfga_tuples
     from enterprise_ai.operations.rights_import import NotExpressible, add_rights
 
+    others = {"--relation": options.relation} if options.kind == "casbin" else {
+        "--model": options.model, "--domain": options.domain
+    }  # fmt: skip
+    if unfit := [name for name, value in others.items() if value]:
+        print(f"enterprise-ai: {', '.join(unfit)} means nothing for {options.kind}", file=sys.stderr)
+        return 2
+    relations: dict[str, list[str]] = {}
+    for name, actions in options.relation:
+        relations.setdefault(name, []).extend(actions)
     try:
         if options.kind == "casbin":
             model = options.model or options.file.with_name("model.conf")
             rights = casbin_policy.read(model, options.file, domain=options.domain)
         else:
-            rights = openfga_tuples.read(options.file, dict(options.relation))
+            rights = openfga_tuples.read(options.file, relations)
         with conn.transaction() as transaction:
             summary = add_rights(conn, rights, role_prefix=options.role_prefix)
             if options.dry_run:

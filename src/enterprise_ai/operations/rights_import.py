@@ -9,6 +9,7 @@ from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.errors import UniqueViolation
 
 from enterprise_ai.authz.calls import Calls
 from enterprise_ai.errors import translated
@@ -144,7 +145,12 @@ class _Addition(Calls):
                     "effect": grant.effect,
                     "resource": grant.resource_id,
                 }
-                self._conn.execute(_GRANT[grant.kind], values)
+                try:
+                    self._conn.execute(_GRANT[grant.kind], values)
+                except UniqueViolation:
+                    where = f" on {grant.resource_id}" if grant.resource_id else ""
+                    said = f"The {grant.kind} {grant.holder} has already {grant.effect} of {grant.permission}{where}"
+                    raise NotExpressible(said) from None
         return {
             "roles": len(roles),
             "inheritances": len(rights.inherits),
