@@ -331,3 +331,17 @@ def test_what_waits_for_approval_is_not_seen(world, way):
         f"update authz.{table} set approved_by = %s, approved_at = now() where id = %s", [bob, given]
     )
     assert seen(world, ada) == {thing}
+
+
+def test_a_delegation_shows_no_more_than_its_giver_may_see(world):
+    ada, bob, eve = world.user(), world.user(), world.user()
+    secret = world.resource(owner_id=eve)
+    document(world, eve, secret)
+    open_one = document(world, eve, world.resource(owner_id=eve))
+    may(world, bob)
+    world.say(bob, "document.read", resource_id=secret, effect="deny")
+    world.delegate(bob, ada, "document.read")
+    assert world.decide(ada, "document.read").effect == "allow"  # of the type as such
+    assert world.decide(ada, "document.read", secret).effect == "deny"
+    assert seen(world, bob) == {open_one}
+    assert seen(world, ada) <= {open_one}
