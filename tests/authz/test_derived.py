@@ -523,3 +523,25 @@ def test_in_a_suspended_tenant_nobody_may_anything_whoever_asks_how(db):
             "select authz.visible_scopes('document.read'), authz.open_scopes('document.read')"
         ).fetchone()
         assert [bool(scopes) for scopes in shown] == [status == "active"] * 2
+
+
+@pytest.mark.parametrize("said_to", ["user", "group"])
+@pytest.mark.parametrize("differs", ["holder", "permission_id", "effect", "resource_id", "condition"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_taken_is_gone_also_where_almost_the_same_is_left(db, said_to, differs, first):
+    world = World(db)
+    ada, bob = world.user(), world.user()
+    groups = [world.group(None, ada), world.group(None, bob)]
+    holders = {"user": [ada, bob], "group": groups}[said_to]
+    rule = {f"{said_to}_id": holders[0], "permission_id": "document.read"}
+    other = {
+        "holder": {f"{said_to}_id": holders[1]},
+        "permission_id": {"permission_id": "document.update"},
+        "effect": {"effect": "deny"},
+        "resource_id": {"resource_id": world.resource()},
+        "condition": {"condition": "strict $.env.sure == true"},
+    }[differs]
+    given = [world.insert(f"authz.{said_to}_permissions", **one) for one in (rule, {**rule, **other})]
+    check_as_anew(world)
+    db.execute(f"delete from authz.{said_to}_permissions where id = %s", [given[0 if first else 1]])
+    check_as_anew(world)
