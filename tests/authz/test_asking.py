@@ -257,3 +257,24 @@ def test_what_hangs_on_more_than_the_time_is_never_settled_by_the_time(world, li
         "select authz.visible_scopes(%(p)s), authz.hidden_scopes(%(p)s)", {"p": READ}
     ).fetchone()
     assert (bool({world.tenant_id, thing} & set(shown)) and thing not in hidden) is whole
+
+
+@pytest.mark.parametrize("given", ["user_roles", "group_roles", "user_permissions", "group_permissions"])
+def test_what_waits_for_approval_is_allowed_by_no_way_to_ask(world, given):
+    ada, thing, role = world.user(), world.resource(), world.role()
+    world.conn.execute("update authz.permissions set requires_approval = true where name = %s", [READ])
+    world.carry(role, READ)
+    holder = {"user_id": ada} if given.startswith("user") else {"group_id": above(world, ada)}
+    what = {"role_id": role} if given.endswith("roles") else {"permission_id": READ}
+    rule = world.insert(f"authz.{given}", **holder, **what, granted_by=world.user())
+    ask = (
+        "select authz.check(%(p)s, %(r)s, %(u)s), (authz.evaluate(%(p)s, %(r)s, %(u)s)).effect = 'allow',"
+        " authz.check_many(array[%(p)s], array[%(r)s], array[%(u)s]) = '{t}',"
+        " %(u)s in (select authz.list_subjects(%(p)s, %(r)s)),"
+        " %(r)s in (select authz.list_resources(%(p)s, user_id => %(u)s))"
+    )
+    names = {"p": READ, "r": thing, "u": ada}
+    assert world.conn.execute(ask, names).fetchone() == (False,) * 5
+    agree = f"update authz.{given} set approved_by = %s, approved_at = now() where id = %s"
+    world.conn.execute(agree, [world.user(), rule])
+    assert world.conn.execute(ask, names).fetchone() == (True,) * 5
