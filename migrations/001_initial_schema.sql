@@ -5202,6 +5202,18 @@ begin
             using errcode = 'ZA005', hint = 'Move it in a read committed transaction; nothing has been changed.';
     end if;
 
+    -- Row security compares a row's owner and tenant with one list of scopes: what is shared under such an id would
+    -- show all that is theirs.
+    if (tg_op = 'INSERT' or new.id <> old.id) and exists (
+        select
+        from authz.holders as h
+        where h.tenant_id = new.tenant_id and h.holder_id = new.id
+    ) then
+        raise exception 'Resource % would have the id of a user, a group or the tenant', new.id
+            using errcode = 'check_violation', schema = 'authz', table = 'resources',
+                  hint = 'Leave the id to the database, or take the one of the row that the resource stands for.';
+    end if;
+
     new.ancestors := '{}';
     if new.parent_id is null then
         return new;

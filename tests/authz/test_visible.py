@@ -8,6 +8,7 @@ import re
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from tests.authz.test_agreement import build, change
@@ -345,3 +346,12 @@ def test_a_delegation_shows_no_more_than_its_giver_may_see(world):
     assert world.decide(ada, "document.read", secret).effect == "deny"
     assert seen(world, bob) == {open_one}
     assert seen(world, ada) <= {open_one}
+
+
+@pytest.mark.parametrize("of", ["user", "group", "tenant"])
+def test_nothing_can_be_shared_under_the_id_of_somebody(world, of):
+    taken = {"user": world.user, "group": world.group, "tenant": lambda: world.tenant_id}[of]()
+    with pytest.raises(
+        psycopg.errors.CheckViolation, match="would have the id of a user, a group or the tenant"
+    ):
+        world.resource(id=taken)
