@@ -9203,7 +9203,7 @@ begin
 
     select array_agg(
         coalesce(
-            authz._settled(p, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.rights,
+            authz._settled(permission.it, t.parent_type, r, a.resource_id, who.id, v_level, held.is_active, held.rights,
                            direct.said),
             authz._is_allowed(v_context, v_tenant_id, who.id, a.permission, a.resource_id, check_many.request))
         order by a.place)
@@ -9211,12 +9211,18 @@ begin
     from unnest(check_many.permissions, check_many.resource_ids, check_many.user_ids)
         with ordinality as a (permission, resource_id, user_id, place)
     cross join lateral (select coalesce(a.user_id, v_user_id)) as who (id)
-    left join authz.permissions as p on p.name = a.permission and not v_is_limited
-    left join authz.resource_types as t on t.name = p.resource_type
+    left join lateral (
+        -- By its key: joined, each question may be compared with all names there are.
+        select p as it
+        from authz.permissions as p
+        where p.name = a.permission and not v_is_limited
+        offset 0
+    ) as permission on true
+    left join authz.resource_types as t on t.name = (permission.it).resource_type
     left join authz.resources as r on r.tenant_id = v_tenant_id and r.id = a.resource_id
-    left join lateral authz._held(v_tenant_id, who.id, p.place, statement_timestamp()) as held on true
-    cross join lateral authz._said(v_tenant_id, who.id, held.rights, held.groups, p.id, r.ancestors, a.resource_id)
-        as direct;
+    left join lateral authz._held(v_tenant_id, who.id, (permission.it).place, statement_timestamp()) as held on true
+    cross join lateral authz._said(v_tenant_id, who.id, held.rights, held.groups, (permission.it).id, r.ancestors,
+                                   a.resource_id) as direct;
     return coalesce(v_answers, '{}');
 end
 $$;
