@@ -8666,7 +8666,7 @@ grant execute on function authz._asked_about(jsonb, uuid) to enterprise_ai_decid
 -- <<<
 
 -- >>> sql/authz/plain.sql
--- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
+-- The plain case, for which what is derived is enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
 --
 -- Rights are bits, so that what many roles and groups say is one bitwise or:
@@ -9042,7 +9042,7 @@ grant execute on function authz._parent_type(text) to enterprise_ai_decider;
 -- <<<
 
 -- >>> sql/authz/check.sql
--- The check that is made before every action. Arrays that are derived for roles and holders, read by their keys,
+-- The check that is made before every action. What is derived for holders and their sets of roles, read by key,
 -- settle it unless there are rules that could turn the answer about this very permission. Of these, those given
 -- directly (what is shared with somebody) are looked up on the resource and what it lies within. Only what is left is
 -- decided in full, as authz.evaluate does.

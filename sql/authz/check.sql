@@ -1,4 +1,4 @@
--- The check that is made before every action. Arrays that are derived for roles and holders, read by their keys,
+-- The check that is made before every action. What is derived for holders and their sets of roles, read by key,
 -- settle it unless there are rules that could turn the answer about this very permission. Of these, those given
 -- directly (what is shared with somebody) are looked up on the resource and what it lies within. Only what is left is
 -- decided in full, as authz.evaluate does.

@@ -1,4 +1,4 @@
--- The plain case, for which arrays are enough. These functions are inlined into the statements that call them:
+-- The plain case, for which what is derived is enough. These functions are inlined into the statements that call them:
 -- no set clause, not definer, nothing but one select.
 --
 -- Rights are bits, so that what many roles and groups say is one bitwise or:
